@@ -1,0 +1,44 @@
+//! The ELF carrier: the bundle is the content of a section that belongs to no segment.
+//!
+//! `strip`, `eu-strip`, `objcopy` and `patchelf` drop what the section table does not know of, and keep, but may move, what it
+//! does. So the bundle is registered as a non-alloc section and found by its name when it is no longer at the end of the file.
+
+use super::Damage;
+use object::elf::{FileHeader32, FileHeader64};
+use object::endian::Endianness;
+use object::read::elf::{FileHeader, SectionHeader};
+use std::ops::Range;
+
+/// The name of the section.
+pub(super) const SECTION: &[u8] = b".stigmer.bundle";
+
+/// Where the section table says the bundle lies; `None` if there is no such section.
+pub(super) fn find(data: &[u8], is_64: bool) -> Result<Option<Range<u64>>, Damage> {
+    if is_64 {
+        find_in::<FileHeader64<Endianness>>(data)
+    } else {
+        find_in::<FileHeader32<Endianness>>(data)
+    }
+}
+
+fn find_in<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Result<Option<Range<u64>>, Damage> {
+    let damaged = |e: object::Error| Damage::new(format!("section table: {e}"));
+    let header = H::parse(data).map_err(damaged)?;
+    let endian = header.endian().map_err(damaged)?;
+    let sections = header.sections(endian, data).map_err(damaged)?;
+    let Some((_, section)) = sections.section_by_name(endian, SECTION) else {
+        return Ok(None);
+    };
+    let start: u64 = section.sh_offset(endian).into();
+    let len: u64 = section.sh_size(endian).into();
+    let end = start
+        .checked_add(len)
+        .filter(|end| *end <= data.len() as u64)
+        .ok_or_else(|| {
+            Damage::new(format!(
+                "cut off: its section takes {len} bytes at {start}, the file has {}",
+                data.len()
+            ))
+        })?;
+    Ok(Some(start..end))
+}

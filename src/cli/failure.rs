@@ -1,0 +1,185 @@
+//! The one error a person sees: what happened, to which path, why, and what to do now.
+
+use super::Output;
+use crate::bundle::BundleError;
+use crate::home::HomeError;
+use serde::Serialize;
+use std::error::Error;
+use std::io;
+
+/// Exit codes. From 64 on they are those of `sysexits.h`. `docs/exit-codes.md` is the table for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It failed, in no way that has its own code.
+    Failed = 1,
+    /// The command line is not understood.
+    Usage = 2,
+    /// Nothing is running.
+    NotRunning = 3,
+    /// A bundle is damaged or of an unknown version (`EX_DATAERR`).
+    Damaged = 65,
+    /// What was asked for is not in this executable (`EX_UNAVAILABLE`).
+    Unavailable = 69,
+    /// A file or directory cannot be created (`EX_CANTCREAT`).
+    CannotCreate = 73,
+    /// Reading or writing failed, a full disk included (`EX_IOERR`).
+    Io = 74,
+    /// Somebody else holds what is needed; later it may work (`EX_TEMPFAIL`).
+    Busy = 75,
+    /// The system forbids it (`EX_NOPERM`).
+    Forbidden = 77,
+    /// The configuration or the environment is wrong (`EX_CONFIG`).
+    Config = 78,
+}
+
+/// A failure, ready to be rendered.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    message: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+    kind: Option<io::ErrorKind>,
+}
+
+#[derive(Serialize)]
+struct JsonFailure<'a> {
+    error: &'a str,
+    causes: &'a [String],
+    hints: &'a [String],
+    exit_code: u8,
+}
+
+impl Failure {
+    /// A failure with a message.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            kind: None,
+        }
+    }
+
+    /// A failure from an error, with its chain of causes.
+    pub fn from_error(exit: Exit, error: &(dyn Error + 'static)) -> Self {
+        let mut failure = Self::new(exit, error.to_string());
+        let mut next = error.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // Some libraries repeat the cause in their own text; once is enough.
+            if !failure.message.contains(&text) {
+                failure.causes.push(text);
+            }
+            next = cause.source();
+        }
+        failure.kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        failure
+    }
+
+    /// Adds what to do now.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Whether it only says that nobody reads any more.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.kind == Some(io::ErrorKind::BrokenPipe)
+    }
+
+    /// Prints it: to standard error for a person, as one object to standard output with `--json`.
+    pub(super) fn render(&self, json: bool) {
+        let output = Output::new(json);
+        if json {
+            let _ = output.json(&JsonFailure {
+                error: &self.message,
+                causes: &self.causes,
+                hints: &self.hints,
+                exit_code: self.exit as u8,
+            });
+            return;
+        }
+        let red = console::style("error:").red().bold().for_stderr();
+        output.note(format_args!("{red} {}", self.message));
+        for cause in &self.causes {
+            output.note(format_args!("  cause: {cause}"));
+        }
+        for hint in &self.hints {
+            output.note(format_args!(
+                "   {} {hint}",
+                console::style("hint:").cyan().for_stderr()
+            ));
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let (exit, hint) = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (
+                Exit::Io,
+                Some("free some space, or set STIGMER_HOME to a directory on another disk"),
+            ),
+            io::ErrorKind::ReadOnlyFilesystem => (
+                Exit::CannotCreate,
+                Some("set STIGMER_HOME to a directory that can be written"),
+            ),
+            io::ErrorKind::PermissionDenied => (
+                Exit::Forbidden,
+                Some("check who owns the path, or set STIGMER_HOME to a directory you own"),
+            ),
+            _ => (Exit::Io, None),
+        };
+        let failure = Self::from_error(exit, &error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        Self::from_error(Exit::Config, &error)
+            .hint("set STIGMER_HOME to the absolute path of a directory to use")
+    }
+}
+
+impl From<BundleError> for Failure {
+    fn from(error: BundleError) -> Self {
+        let (exit, hint) = match &error {
+            BundleError::Io(_) => {
+                let BundleError::Io(error) = error else {
+                    unreachable!("matched just above")
+                };
+                return error.into();
+            }
+            BundleError::Bare { .. } => (
+                Exit::Unavailable,
+                "`stigmer bundle pack --base EXE --component NAME=DIR --out FILE` makes a carrier of a bare binary",
+            ),
+            BundleError::Damaged { .. } => (
+                Exit::Damaged,
+                "install this file again: its bytes are not those that were packed",
+            ),
+            BundleError::UnknownVersion { .. } => (
+                Exit::Damaged,
+                "use the stigmer that came with this file, or a newer one",
+            ),
+            BundleError::NoComponent { .. } => (
+                Exit::Unavailable,
+                "`stigmer bundle inspect` lists what it carries",
+            ),
+            BundleError::Refused { .. } => (
+                Exit::Failed,
+                "change what is packed: this rule protects every machine it is unpacked on",
+            ),
+        };
+        Self::from_error(exit, &error).hint(hint)
+    }
+}

@@ -1,0 +1,104 @@
+//! What a person types and sees: one file per command, one error type, every exit code.
+//!
+//! Data goes to standard output, everything said about it to standard error. Colour and progress appear on a terminal
+//! only. A closed pipe is success: whoever closed it has read enough.
+
+mod bundle;
+mod cache;
+mod exec;
+mod failure;
+mod generate;
+mod internal;
+mod output;
+mod server;
+
+pub use failure::{Exit, Failure};
+pub use output::Output;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// What a command comes to: an exit code, or a failure to render.
+pub type Outcome = Result<u8, Failure>;
+
+/// Runs agents on this machine: one executable, nothing else to install.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stigmer",
+    version,
+    propagate_version = false,
+    arg_required_else_help = true
+)]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start, stop and look at the local platform
+    Server(server::Args),
+    /// Run a bundled component in place of this process
+    Exec(exec::Args),
+    /// Look after the materialized components
+    Cache(cache::Args),
+    /// Pack, inspect and check carriers
+    Bundle(bundle::Args),
+    /// Print the completion script of a shell
+    Completions(generate::Completions),
+    #[command(flatten)]
+    Internal(internal::Command),
+}
+
+/// Runs the command line `args`, renders what comes of it, and says how to exit.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    // The hot path comes first: no option parser is built for a start that only reads a stamp.
+    if let Some(outcome) = exec::fast_path(&args) {
+        return finish(outcome, false);
+    }
+    let json = args.iter().any(|arg| arg == "--json");
+    match Cli::try_parse_from(&args) {
+        Ok(cli) => finish(dispatch(cli.command), json),
+        Err(error) => {
+            // Help and version are no errors to clap's printer, and go to standard output.
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { 0 })
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Outcome {
+    match command {
+        Command::Server(args) => args.run(),
+        Command::Exec(args) => args.run(),
+        Command::Cache(args) => args.run(),
+        Command::Bundle(args) => args.run(),
+        Command::Completions(args) => args.run(),
+        Command::Internal(command) => command.run(),
+    }
+}
+
+fn finish(outcome: Outcome, json: bool) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.render(json);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

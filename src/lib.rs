@@ -1,0 +1,24 @@
+//! Stigmer: one executable that carries an agent runtime, materializes it, and runs the local platform on it.
+//!
+//! The rooms, from the top down. An arrow points down only: nothing below imports anything above it.
+//!
+//! - [`cli`]: what a person types and sees. Parses, dispatches, renders one error type, owns every exit code.
+//! - [`services`]: the server and the workflow runner as library code, one `run(config)` each.
+//! - [`supervise`]: starts, watches and stops the processes of `stigmer server`.
+//! - [`component`]: a component's name to a ready path: from the bundle or from a local override.
+//! - [`store`]: content-addressed entries on disk: materialize, verify, repair, collect.
+//! - [`bundle`]: the bytes appended to an executable: format, packing, reading, and the three carriers.
+//! - [`home`]: where everything of ours lies below one directory.
+//! - [`platform`]: what differs between operating systems, and the only `unsafe` code.
+
+pub mod bundle;
+pub mod cli;
+pub mod component;
+pub mod home;
+pub mod platform;
+pub mod services;
+pub mod store;
+pub mod supervise;
+
+/// The version of this executable, as in `Cargo.toml`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,48 @@
+//! What differs between operating systems, behind one set of names.
+//!
+//! The only room that may hold `unsafe`, each block with its reason, so that the rest of the program can be read without
+//! asking what the compiler no longer checks. Where a system lacks something, the function says so in its answer
+//! (`None`, [`std::io::ErrorKind::Unsupported`]); the caller decides what that means.
+#![expect(
+    unsafe_code,
+    reason = "this room is where it lives; every block says why it is sound"
+)]
+
+use std::fs::File;
+use std::io;
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::*;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub use windows::*;
+
+/// What a file's metadata says cheaply about whether its content is still the one we wrote.
+///
+/// Any write, truncation, mode change or replacement made through the file system changes at least one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// Size in bytes.
+    pub size: u64,
+    /// Inode, or the closest thing the system has.
+    pub inode: u64,
+    /// Time of the last status change in nanoseconds since the epoch (on Windows: of the last write).
+    pub changed_ns: i64,
+    /// Permission bits (on Windows: the attributes).
+    pub mode: u32,
+}
+
+/// Maps `file` read-only into memory.
+///
+/// # Errors
+/// What the system says of the mapping; an empty file cannot be mapped.
+pub fn map(file: &File) -> io::Result<memmap2::Mmap> {
+    // SAFETY: the map is read-only, and the files we map are executables: they are replaced by rename and never
+    // truncated or written in place, by us or by any packager we know of. A foreign truncation ends in SIGBUS, which
+    // is the same answer the system gives when it truncates the code that is running.
+    unsafe { memmap2::Mmap::map(file) }
+}

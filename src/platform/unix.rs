@@ -1,0 +1,195 @@
+//! Linux and macOS, through safe wrappers where there are some.
+
+use super::Evidence;
+use std::convert::Infallible;
+use std::fs::{File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Replaces this process by `command`. Returns only if that failed.
+pub fn exec(command: &mut Command) -> io::Result<Infallible> {
+    Err(command.exec())
+}
+
+/// Lets `file` stay open in the program this process becomes.
+pub fn keep_over_exec(file: &File) -> io::Result<()> {
+    let flags = rustix::io::fcntl_getfd(file)?;
+    Ok(rustix::io::fcntl_setfd(
+        file,
+        flags - rustix::io::FdFlags::CLOEXEC,
+    )?)
+}
+
+/// The cheap evidence in `meta`.
+pub fn evidence(meta: &Metadata) -> Evidence {
+    Evidence {
+        size: meta.size(),
+        inode: meta.ino(),
+        changed_ns: meta
+            .ctime()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(meta.ctime_nsec()),
+        mode: meta.mode() & 0o7777,
+    }
+}
+
+/// Renames without ever replacing something: [`io::ErrorKind::AlreadyExists`] (or `DirectoryNotEmpty`) if `to` exists.
+pub fn rename_no_clobber(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems know no flags. A plain rename of a directory onto a non-empty one fails as well, and
+        // onto an empty one does no harm.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+            std::fs::rename(from, to)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Sets the permission bits of `path`, following links.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Makes `link` a symbolic link to `target`.
+pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+/// The permission bits that a tree's file or directory has in the store: never writable, so that nothing changes
+/// an entry by accident (an interpreter writing its caches, say).
+pub fn stored_mode(executable: bool) -> u32 {
+    if executable { 0o555 } else { 0o444 }
+}
+
+/// Makes `to` share the blocks of `from`, copy on write. `Unsupported` where the file system cannot.
+pub fn clone_file(from: &File, to: &File) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        match rustix::fs::ioctl_ficlone(to, from) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        // macOS clones by name only, and never into an open file.
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Flushes to disk everything of the file system that holds `path`.
+#[cfg(target_os = "linux")]
+pub fn sync_file_system(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(path)?)?)
+}
+
+/// Flushes to disk everything: macOS has no call for one file system.
+#[cfg(not(target_os = "linux"))]
+pub fn sync_file_system(_path: &Path) -> io::Result<()> {
+    rustix::fs::sync();
+    Ok(())
+}
+
+/// An id of this boot of the machine: after a restart it differs.
+#[cfg(target_os = "linux")]
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// An id of this boot of the machine: after a restart it differs.
+#[cfg(target_os = "macos")]
+pub fn boot_id() -> Option<String> {
+    let mut buffer = [0_u8; 64];
+    let mut length = buffer.len();
+    // SAFETY: the name is NUL-terminated, `buffer` and `length` are valid for writes and agree, and no new value is set.
+    let status = unsafe {
+        libc::sysctlbyname(
+            c"kern.bootsessionuuid".as_ptr(),
+            buffer.as_mut_ptr().cast(),
+            &mut length,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    if status != 0 {
+        return None;
+    }
+    let id = String::from_utf8_lossy(buffer.get(..length)?)
+        .trim_matches(['\0', '\n', ' '])
+        .to_owned();
+    Some(id).filter(|id| !id.is_empty())
+}
+
+/// An id of this boot of the machine. Not known on this system.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+pub fn boot_id() -> Option<String> {
+    None
+}
+
+/// The processes that hold a lock on the file `meta` describes, as far as the system tells.
+#[cfg(target_os = "linux")]
+pub fn lock_holders(meta: &Metadata) -> Vec<u32> {
+    let Ok(table) = std::fs::read_to_string("/proc/locks") else {
+        return Vec::new();
+    };
+    let mut pids: Vec<u32> = table
+        .lines()
+        .filter_map(|line| {
+            // "1: FLOCK  ADVISORY  READ 1234 08:02:131 0 EOF"; a line with "->" is a waiter, not a holder.
+            let mut fields = line.split_whitespace().skip(1);
+            if fields.next()? != "FLOCK" {
+                return None;
+            }
+            let pid = fields.nth(2)?.parse().ok()?;
+            let inode: u64 = fields.next()?.rsplit(':').next()?.parse().ok()?;
+            (inode == meta.ino() && pid != 0).then_some(pid)
+        })
+        .collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+/// The processes that hold a lock on a file: this system does not tell.
+#[cfg(not(target_os = "linux"))]
+pub fn lock_holders(_meta: &Metadata) -> Vec<u32> {
+    Vec::new()
+}
+
+/// Whether programs on the file system of `path` may not be executed (a `noexec` mount).
+pub fn is_noexec(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        rustix::fs::statvfs(path).is_ok_and(|fs| fs.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        false
+    }
+}
+
+/// Whether we run as the administrator in a directory of somebody else: what we created there, that person could not
+/// change. `path` is the directory, or the nearest one above it that exists.
+pub fn is_foreign_home(path: &Path) -> bool {
+    let nearest = path.ancestors().find_map(|p| p.metadata().ok());
+    rustix::process::geteuid().is_root() && nearest.is_some_and(|meta| meta.uid() != 0)
+}
+
+/// Whether a process with this id exists (or is a zombie not yet reaped).
+pub fn process_exists(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+        return false;
+    };
+    // EPERM means it exists and is not ours.
+    !matches!(
+        rustix::process::test_kill_process(pid),
+        Err(rustix::io::Errno::SRCH)
+    )
+}

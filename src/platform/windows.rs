@@ -1,0 +1,128 @@
+//! Windows.
+
+use super::Evidence;
+use std::convert::Infallible;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::windows::ffi::OsStrExt;
+use std::os::windows::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+use windows_sys::Win32::Foundation::{CloseHandle, WAIT_TIMEOUT};
+use windows_sys::Win32::Storage::FileSystem::MoveFileExW;
+use windows_sys::Win32::System::SystemInformation::GetTickCount64;
+use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject};
+
+/// Runs `command` to its end and exits with its code: Windows cannot replace a process.
+pub fn exec(command: &mut Command) -> io::Result<Infallible> {
+    let status = command.status()?;
+    #[expect(
+        clippy::exit,
+        reason = "this is what stands for exec here: nothing of ours may run after it"
+    )]
+    std::process::exit(status.code().unwrap_or(1))
+}
+
+/// Nothing to do: the parent stays, and keeps its files.
+pub fn keep_over_exec(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// The cheap evidence in `meta`.
+pub fn evidence(meta: &Metadata) -> Evidence {
+    Evidence {
+        size: meta.file_size(),
+        inode: meta.creation_time(),
+        changed_ns: i64::try_from(meta.last_write_time()).unwrap_or(i64::MAX),
+        mode: meta.file_attributes(),
+    }
+}
+
+/// Renames without ever replacing something: [`io::ErrorKind::AlreadyExists`] if `to` exists.
+pub fn rename_no_clobber(from: &Path, to: &Path) -> io::Result<()> {
+    let wide = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<u16>>();
+    let (from, to) = (wide(from), wide(to));
+    // SAFETY: both strings are NUL-terminated and outlive the call.
+    if unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Sets or clears the read-only attribute of a file, as the write bits of `mode` say. Directories have no such bit.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let meta = path.metadata()?;
+    if meta.is_file() {
+        let mut permissions = meta.permissions();
+        permissions.set_readonly(mode & 0o200 == 0);
+        std::fs::set_permissions(path, permissions)?;
+    }
+    Ok(())
+}
+
+/// Makes `link` a symbolic link to `target`, which must exist. Windows asks for a privilege or developer mode.
+pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    let resolved = link
+        .parent()
+        .map_or_else(|| target.to_owned(), |dir| dir.join(target));
+    if resolved.is_dir() {
+        std::os::windows::fs::symlink_dir(target, link)
+    } else {
+        std::os::windows::fs::symlink_file(target, link)
+    }
+}
+
+/// The permission bits that a stored file or directory has: never writable. Only the write bits mean something here.
+pub fn stored_mode(executable: bool) -> u32 {
+    if executable { 0o555 } else { 0o444 }
+}
+
+/// Sharing blocks needs a file system with block cloning; not done here.
+pub fn clone_file(_from: &File, _to: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Flushing a whole volume needs an administrator; the caller falls back to file by file.
+pub fn sync_file_system(_path: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// An id of this boot of the machine, made of the minute it started in. A clock that is set across a minute's border
+/// makes it look like another boot, which costs one verification and nothing else.
+pub fn boot_id() -> Option<String> {
+    // SAFETY: takes nothing and cannot fail.
+    let up = std::time::Duration::from_millis(unsafe { GetTickCount64() });
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()?;
+    Some(format!("boot-minute-{}", now.checked_sub(up)?.as_secs() / 60))
+}
+
+/// The processes that hold a lock on a file: Windows does not tell without the restart manager.
+pub fn lock_holders(_meta: &Metadata) -> Vec<u32> {
+    Vec::new()
+}
+
+/// Windows mounts know no such thing.
+pub fn is_noexec(_path: &Path) -> bool {
+    false
+}
+
+/// Ownership is inherited from the directory here, so the question does not arise.
+pub fn is_foreign_home(_path: &Path) -> bool {
+    false
+}
+
+/// Whether a process with this id exists and has not ended.
+pub fn process_exists(pid: u32) -> bool {
+    // SAFETY: plain values in; the handle is checked and closed once.
+    unsafe {
+        let handle = OpenProcess(PROCESS_SYNCHRONIZE, 0, pid);
+        if handle.is_null() {
+            return false;
+        }
+        let alive = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT;
+        CloseHandle(handle);
+        alive
+    }
+}
