@@ -33,32 +33,20 @@ impl Home {
         match std::env::var_os(HOME_VARIABLE) {
             Some(value) if !value.is_empty() => Self::explicit(&value),
             _ => {
-                let user = dirs::home_dir()
-                    .filter(|p| p.is_absolute())
-                    .ok_or(HomeError::Unknown)?;
-                Ok(Self {
-                    root: user.join(".stigmer"),
-                    explicit: false,
-                })
+                let user = dirs::home_dir().filter(|p| p.is_absolute()).ok_or(HomeError::Unknown)?;
+                Ok(Self { root: user.join(".stigmer"), explicit: false })
             }
         }
     }
 
     fn explicit(value: &OsStr) -> Result<Self, HomeError> {
         let root = PathBuf::from(value);
-        if root.is_absolute() {
-            Ok(Self { root, explicit: true })
-        } else {
-            Err(HomeError::Relative(root))
-        }
+        if root.is_absolute() { Ok(Self { root, explicit: true }) } else { Err(HomeError::Relative(root)) }
     }
 
     /// A home at `root`, for tests and tools; `root` must be absolute.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into(),
-            explicit: true,
-        }
+        Self { root: root.into(), explicit: true }
     }
 
     /// Whether the person chose this directory by `STIGMER_HOME`.
@@ -113,24 +101,15 @@ mod tests {
 
     #[test]
     fn a_relative_override_is_refused() {
-        assert_eq!(
-            Home::explicit(OsStr::new("here")),
-            Err(HomeError::Relative("here".into()))
-        );
+        assert_eq!(Home::explicit(OsStr::new("here")), Err(HomeError::Relative("here".into())));
     }
 
     #[test]
     fn everything_lies_below_the_root() {
         let home = Home::at("/h");
-        for path in [
-            home.bin(),
-            home.store(),
-            home.locks(),
-            home.logs(),
-            home.run(),
-            home.data(),
-            home.config(),
-        ] {
+        for path in
+            [home.bin(), home.store(), home.locks(), home.logs(), home.run(), home.data(), home.config()]
+        {
             assert!(path.starts_with("/h"), "{}", path.display());
         }
     }

@@ -8,12 +8,14 @@
 //! - [`component`]: a component's name to a ready path: from the bundle or from a local override.
 //! - [`store`]: content-addressed entries on disk: materialize, verify, repair, collect.
 //! - [`bundle`]: the bytes appended to an executable: format, packing, reading, and the three carriers.
+//! - [`config`]: what a person decided once, for every start.
 //! - [`home`]: where everything of ours lies below one directory.
 //! - [`platform`]: what differs between operating systems, and the only `unsafe` code.
 
 pub mod bundle;
 pub mod cli;
 pub mod component;
+pub mod config;
 pub mod home;
 pub mod platform;
 pub mod services;

@@ -51,11 +51,7 @@ impl Carrier {
         let file = fs::File::open(path)?;
         let map = crate::platform::map(file.file()).map_err(|source| named(path, "map", &source))?;
         match locate(&map) {
-            Ok(located) => Ok(Self {
-                path: path.to_owned(),
-                map,
-                located,
-            }),
+            Ok(located) => Ok(Self { path: path.to_owned(), map, located }),
             Err(missing) => Err(missing.at(path)),
         }
     }
@@ -70,9 +66,7 @@ impl Carrier {
         let mut file = File::open(path).map_err(|source| named(path, "open", &source))?;
         let mut bytes = [0; FOOTER_LEN];
         #[expect(clippy::cast_possible_wrap, reason = "512")]
-        let at_end = file
-            .seek(SeekFrom::End(-(FOOTER_LEN as i64)))
-            .and_then(|_| file.read_exact(&mut bytes));
+        let at_end = file.seek(SeekFrom::End(-(FOOTER_LEN as i64))).and_then(|_| file.read_exact(&mut bytes));
         if let (Ok(()), Ok(Parsed::Sound(footer))) = (at_end, Footer::parse(&bytes)) {
             return Ok(footer);
         }
@@ -106,10 +100,7 @@ impl Carrier {
 
     fn bundle(&self) -> &[u8] {
         // In bounds: `locate` took the range from the length of this very map.
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "positions in a mapped file fit in usize"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "positions in a mapped file fit in usize")]
         &self.map[self.located.range.start as usize..self.located.range.end as usize]
     }
 
@@ -128,17 +119,12 @@ impl Carrier {
         let mut index = self.index()?;
         let at = index.components.iter().position(|c| c.name == name);
         at.map(|at| index.components.swap_remove(at))
-            .ok_or_else(|| BundleError::NoComponent {
-                path: self.path.clone(),
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| BundleError::NoComponent { path: self.path.clone(), name: name.to_owned() })
     }
 
     /// The compressed bytes of a frame, unchecked.
     pub fn frame_bytes(&self, frame: &Frame) -> Result<&[u8], BundleError> {
-        let range = usize::try_from(frame.at)
-            .ok()
-            .zip(usize::try_from(frame.len).ok());
+        let range = usize::try_from(frame.at).ok().zip(usize::try_from(frame.len).ok());
         range
             .and_then(|(at, len)| self.bundle().get(at..at.checked_add(len)?))
             .ok_or_else(|| self.damaged(&format!("the frame at {} lies outside it", frame.at)))
@@ -186,19 +172,13 @@ impl Carrier {
 
     /// `damage`, found in this carrier.
     pub fn error(&self, damage: Damage) -> BundleError {
-        BundleError::Damaged {
-            path: self.path.clone(),
-            damage,
-        }
+        BundleError::Damaged { path: self.path.clone(), damage }
     }
 }
 
 /// BLAKE3 of what lies outside `bundle`, and its length.
 pub(super) fn code_digest(file: &[u8], bundle: &Range<u64>) -> (Digest, u64) {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "positions in a mapped file fit in usize"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "positions in a mapped file fit in usize")]
     let (before, after) = (&file[..bundle.start as usize], &file[bundle.end as usize..]);
     let mut hasher = blake3::Hasher::new();
     hasher.update(before).update(after);
@@ -282,9 +262,7 @@ fn locate(data: &[u8]) -> Result<Located, Missing> {
 
 /// The bundle that ends at `end`, or `None` if no footer ends there.
 fn ending_at(data: &[u8], end: u64) -> Result<Option<Located>, Missing> {
-    let footer_at = usize::try_from(end)
-        .ok()
-        .and_then(|end| end.checked_sub(FOOTER_LEN));
+    let footer_at = usize::try_from(end).ok().and_then(|end| end.checked_sub(FOOTER_LEN));
     let Some(bytes) = footer_at.and_then(|at| data.get(at..at + FOOTER_LEN)) else {
         return Ok(None);
     };
@@ -294,22 +272,14 @@ fn ending_at(data: &[u8], end: u64) -> Result<Option<Located>, Missing> {
         Parsed::UnknownVersion(found) => return Err(Missing::UnknownVersion(found)),
         Parsed::Sound(footer) => footer,
     };
-    let start = footer
-        .bundle_len()
-        .and_then(|len| end.checked_sub(len))
-        .ok_or_else(|| {
-            Damage::new(format!(
-                "cut off: it should begin before the file does, {end} bytes from its end"
-            ))
-        })?;
+    let start = footer.bundle_len().and_then(|len| end.checked_sub(len)).ok_or_else(|| {
+        Damage::new(format!("cut off: it should begin before the file does, {end} bytes from its end"))
+    })?;
     let at = usize::try_from(start).map_err(|_| Damage::new("too large for this system"))?;
     if data.get(at..at + HEAD_LEN) != Some(&head()[..]) {
         return Err(Damage::new("its first bytes are not as written").into());
     }
-    Ok(Some(Located {
-        range: start..end,
-        footer,
-    }))
+    Ok(Some(Located { range: start..end, footer }))
 }
 
 fn named(path: &Path, action: &str, source: &io::Error) -> BundleError {

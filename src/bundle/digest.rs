@@ -65,9 +65,7 @@ impl FromStr for Digest {
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(ParseDigestError);
         }
-        blake3::Hash::from_hex(text)
-            .map(Self::from)
-            .map_err(|_| ParseDigestError)
+        blake3::Hash::from_hex(text).map(Self::from).map_err(|_| ParseDigestError)
     }
 }
 
@@ -92,10 +90,7 @@ mod tests {
     fn text_form_round_trips_and_is_strict() {
         let digest = Digest::of(b"x");
         assert_eq!(digest.to_string().parse(), Ok(digest));
-        assert_eq!(
-            digest.to_string().to_uppercase().parse::<Digest>(),
-            Err(ParseDigestError)
-        );
+        assert_eq!(digest.to_string().to_uppercase().parse::<Digest>(), Err(ParseDigestError));
         assert_eq!("12".parse::<Digest>(), Err(ParseDigestError));
     }
 }

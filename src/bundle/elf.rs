@@ -14,11 +14,7 @@ pub(super) const SECTION: &[u8] = b".stigmer.bundle";
 
 /// Where the section table says the bundle lies; `None` if there is no such section.
 pub(super) fn find(data: &[u8], is_64: bool) -> Result<Option<Range<u64>>, Damage> {
-    if is_64 {
-        find_in::<FileHeader64<Endianness>>(data)
-    } else {
-        find_in::<FileHeader32<Endianness>>(data)
-    }
+    if is_64 { find_in::<FileHeader64<Endianness>>(data) } else { find_in::<FileHeader32<Endianness>>(data) }
 }
 
 fn find_in<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Result<Option<Range<u64>>, Damage> {
@@ -31,14 +27,8 @@ fn find_in<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Result<Option<Ran
     };
     let start: u64 = section.sh_offset(endian).into();
     let len: u64 = section.sh_size(endian).into();
-    let end = start
-        .checked_add(len)
-        .filter(|end| *end <= data.len() as u64)
-        .ok_or_else(|| {
-            Damage::new(format!(
-                "cut off: its section takes {len} bytes at {start}, the file has {}",
-                data.len()
-            ))
-        })?;
+    let end = start.checked_add(len).filter(|end| *end <= data.len() as u64).ok_or_else(|| {
+        Damage::new(format!("cut off: its section takes {len} bytes at {start}, the file has {}", data.len()))
+    })?;
     Ok(Some(start..end))
 }

@@ -76,9 +76,7 @@ fn magic() -> [u8; 8] {
 impl Footer {
     /// Length of the whole bundle: head, frames, index and footer. `None` if the lengths are absurd.
     pub fn bundle_len(&self) -> Option<u64> {
-        self.frames_len
-            .checked_add(self.index_len)?
-            .checked_add((HEAD_LEN + FOOTER_LEN) as u64)
+        self.frames_len.checked_add(self.index_len)?.checked_add((HEAD_LEN + FOOTER_LEN) as u64)
     }
 
     /// The identity of the bundle: one digest over the names and payload digests of its components.
@@ -92,10 +90,7 @@ impl Footer {
 
     /// The payload digest of the component called `name`.
     pub fn component(&self, name: &str) -> Option<Digest> {
-        self.slots
-            .iter()
-            .find(|slot| slot.name == name)
-            .map(|slot| slot.digest)
+        self.slots.iter().find(|slot| slot.name == name).map(|slot| slot.digest)
     }
 
     /// The bytes, with their own digest.
@@ -103,10 +98,7 @@ impl Footer {
     /// # Panics
     /// If there are more than [`MAX_COMPONENTS`] slots or a name is too long; the packer checks both first.
     pub(crate) fn to_bytes(&self) -> [u8; FOOTER_LEN] {
-        assert!(
-            self.slots.len() <= MAX_COMPONENTS,
-            "the packer bounds the number of components"
-        );
+        assert!(self.slots.len() <= MAX_COMPONENTS, "the packer bounds the number of components");
         let mut out = [0_u8; FOOTER_LEN];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &magic());
@@ -118,10 +110,7 @@ impl Footer {
         put(64, self.bundle_digest().as_bytes());
         put(96, self.code_digest.as_bytes());
         put(128, &self.code_len.to_le_bytes());
-        put(
-            136,
-            &u32::try_from(self.slots.len()).unwrap_or(u32::MAX).to_le_bytes(),
-        );
+        put(136, &u32::try_from(self.slots.len()).unwrap_or(u32::MAX).to_le_bytes());
         for (i, slot) in self.slots.iter().enumerate() {
             put(SLOTS_AT + i * SLOT_LEN, &padded(&slot.name));
             put(SLOTS_AT + i * SLOT_LEN + NAME_LEN, slot.digest.as_bytes());
@@ -158,9 +147,8 @@ impl Footer {
                 "footer: {count} components; 1 to {MAX_COMPONENTS} are possible"
             )));
         }
-        let slots = (0..count)
-            .map(|i| slot(bytes, SLOTS_AT + i * SLOT_LEN))
-            .collect::<Result<Vec<_>, _>>()?;
+        let slots =
+            (0..count).map(|i| slot(bytes, SLOTS_AT + i * SLOT_LEN)).collect::<Result<Vec<_>, _>>()?;
         let footer = Self {
             frames_len: u64::from_le_bytes(array(bytes, 16)),
             index_len: u64::from_le_bytes(array(bytes, 24)),
@@ -185,19 +173,14 @@ fn slot(bytes: &[u8; FOOTER_LEN], at: usize) -> Result<Slot, Damage> {
     if !is_component_name(name) {
         return Err(Damage::new(format!("footer: {name:?} is not a component name")));
     }
-    Ok(Slot {
-        name: name.to_owned(),
-        digest: Digest::from_bytes(array(bytes, at + NAME_LEN)),
-    })
+    Ok(Slot { name: name.to_owned(), digest: Digest::from_bytes(array(bytes, at + NAME_LEN)) })
 }
 
 /// Whether `name` can name a component: 1 to 31 of `a-z`, `0-9` and `-`, beginning with a letter.
 pub(crate) fn is_component_name(name: &str) -> bool {
     name.len() < NAME_LEN
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn padded(name: &str) -> [u8; NAME_LEN] {
@@ -224,10 +207,7 @@ mod tests {
             index_digest: Digest::of(b"index"),
             code_len: 5,
             code_digest: Digest::of(b"code"),
-            slots: vec![Slot {
-                name: "agent-runner".into(),
-                digest: Digest::of(b"payload"),
-            }],
+            slots: vec![Slot { name: "agent-runner".into(), digest: Digest::of(b"payload") }],
         }
     }
 

@@ -9,11 +9,7 @@ use object::read::macho::{LoadCommandVariant, MachHeader};
 
 /// Where the signed part of the file ends: the start of the code signature. `None` if there is none, or it cannot be read.
 pub(super) fn signed_end(data: &[u8], is_64: bool) -> Option<u64> {
-    if is_64 {
-        end_in::<MachHeader64<Endianness>>(data)
-    } else {
-        end_in::<MachHeader32<Endianness>>(data)
-    }
+    if is_64 { end_in::<MachHeader64<Endianness>>(data) } else { end_in::<MachHeader32<Endianness>>(data) }
 }
 
 fn end_in<H: MachHeader<Endian = Endianness>>(data: &[u8]) -> Option<u64> {

@@ -15,12 +15,14 @@ mod index;
 mod macho;
 mod pe;
 mod tree_path;
+mod unpack;
 
 pub use carrier::{Carrier, CarrierKind, Located};
 pub use digest::{Digest, ParseDigestError};
 pub use footer::{FOOTER_LEN, FORMAT_VERSION, Footer, HEAD_LEN, MAX_COMPONENTS, Slot};
 pub use index::{Component, Entry, EntryKind, Frame, Index, Limits};
 pub use tree_path::{PathError, TreePath};
+pub use unpack::unpack;
 
 use std::io;
 use std::path::PathBuf;

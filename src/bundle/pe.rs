@@ -9,11 +9,7 @@ use object::read::pe::{ImageNtHeaders, ImageOptionalHeader};
 
 /// Where the signed part of the file ends: the start of the certificate table. `None` if there is none.
 pub(super) fn signed_end(data: &[u8], is_64: bool) -> Option<u64> {
-    if is_64 {
-        end_in::<ImageNtHeaders64>(data)
-    } else {
-        end_in::<ImageNtHeaders32>(data)
-    }
+    if is_64 { end_in::<ImageNtHeaders64>(data) } else { end_in::<ImageNtHeaders32>(data) }
 }
 
 fn end_in<H: ImageNtHeaders>(data: &[u8]) -> Option<u64> {

@@ -63,10 +63,7 @@ impl TreePath {
     /// # Errors
     /// The target is absolute, leaves the tree, or has parts no tree path may have.
     pub fn resolve_link(&self, target: &str) -> Result<Self, PathError> {
-        let refuse = |reason| PathError {
-            path: target.to_owned(),
-            reason,
-        };
+        let refuse = |reason| PathError { path: target.to_owned(), reason };
         if target.is_empty() || target.starts_with('/') {
             return Err(refuse("is not a relative link target"));
         }
@@ -108,10 +105,7 @@ fn part_refusal(part: &str) -> Option<&'static str> {
     if part.len() > MAX_PART {
         return Some("has a part longer than 255 bytes");
     }
-    if part
-        .chars()
-        .any(|c| c.is_control() || matches!(c, '\\' | ':' | '<' | '>' | '"' | '|' | '?' | '*'))
-    {
+    if part.chars().any(|c| c.is_control() || matches!(c, '\\' | ':' | '<' | '>' | '"' | '|' | '?' | '*')) {
         return Some("has a character that not every system allows in a name");
     }
     if part.ends_with(['.', ' ']) {
@@ -201,17 +195,7 @@ mod tests {
         let at = |path: &str| TreePath::new(path).unwrap();
         assert_eq!(at("a/b/link").resolve_link("../c"), Ok(at("a/c")));
         assert_eq!(at("link").resolve_link("a/b"), Ok(at("a/b")));
-        for bad in [
-            "/etc",
-            "",
-            "../x",
-            "a/../../x",
-            "a/../x",
-            ".",
-            "..",
-            "a/./b",
-            "a//b",
-        ] {
+        for bad in ["/etc", "", "../x", "a/../../x", "a/../x", ".", "..", "a/./b", "a//b"] {
             assert!(at("link").resolve_link(bad).is_err(), "{bad:?}");
         }
     }

@@ -2,7 +2,10 @@
 
 use super::Output;
 use crate::bundle::BundleError;
+use crate::component::ComponentError;
+use crate::config::ConfigError;
 use crate::home::HomeError;
+use crate::store::StoreError;
 use serde::Serialize;
 use std::error::Error;
 use std::io;
@@ -55,13 +58,7 @@ struct JsonFailure<'a> {
 impl Failure {
     /// A failure with a message.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-            causes: Vec::new(),
-            hints: Vec::new(),
-            kind: None,
-        }
+        Self { exit, message: message.into(), causes: Vec::new(), hints: Vec::new(), kind: None }
     }
 
     /// A failure from an error, with its chain of causes.
@@ -110,10 +107,7 @@ impl Failure {
             output.note(format_args!("  cause: {cause}"));
         }
         for hint in &self.hints {
-            output.note(format_args!(
-                "   {} {hint}",
-                console::style("hint:").cyan().for_stderr()
-            ));
+            output.note(format_args!("   {} {hint}", console::style("hint:").cyan().for_stderr()));
         }
     }
 }
@@ -121,18 +115,15 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let (exit, hint) = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (
-                Exit::Io,
-                Some("free some space, or set STIGMER_HOME to a directory on another disk"),
-            ),
-            io::ErrorKind::ReadOnlyFilesystem => (
-                Exit::CannotCreate,
-                Some("set STIGMER_HOME to a directory that can be written"),
-            ),
-            io::ErrorKind::PermissionDenied => (
-                Exit::Forbidden,
-                Some("check who owns the path, or set STIGMER_HOME to a directory you own"),
-            ),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (Exit::Io, Some("free some space, or set STIGMER_HOME to a directory on another disk"))
+            }
+            io::ErrorKind::ReadOnlyFilesystem => {
+                (Exit::CannotCreate, Some("set STIGMER_HOME to a directory that can be written"))
+            }
+            io::ErrorKind::PermissionDenied => {
+                (Exit::Forbidden, Some("check who owns the path, or set STIGMER_HOME to a directory you own"))
+            }
             _ => (Exit::Io, None),
         };
         let failure = Self::from_error(exit, &error);
@@ -150,35 +141,81 @@ impl From<HomeError> for Failure {
     }
 }
 
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Io(error) => error.into(),
+            ConfigError::Syntax { .. } => Self::from_error(Exit::Config, &error)
+                .hint("docs/configuration.md lists every key; an absent file is fine"),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (exit, hint) = match error {
+            StoreError::Io(error) => return error.into(),
+            StoreError::Bundle(error) => return error.into(),
+            StoreError::Busy { .. } => {
+                (Exit::Busy, "wait for that process or end it; STIGMER_LOCK_TIMEOUT=SECONDS waits longer")
+            }
+            StoreError::NoSpace { .. } => (
+                Exit::Io,
+                "free some space (`stigmer cache gc`), or set STIGMER_HOME to a directory on another disk",
+            ),
+            StoreError::ForeignHome { .. } => (
+                Exit::Forbidden,
+                "run it as the owner of that directory, or set STIGMER_HOME to a directory of the administrator's own",
+            ),
+            StoreError::Unrepairable { .. } => (
+                Exit::Damaged,
+                "use the stigmer that made the entry, or remove it with `stigmer cache clean`",
+            ),
+        };
+        Self::from_error(exit, &error).hint(hint)
+    }
+}
+
+impl From<ComponentError> for Failure {
+    fn from(error: ComponentError) -> Self {
+        let (exit, hint) = match error {
+            ComponentError::Store(error) => return error.into(),
+            ComponentError::Bare { .. } => (
+                Exit::Unavailable,
+                "run a packed stigmer (`make build` makes dist/stigmer), or give a local build with --use-local-binary PATH",
+            ),
+            ComponentError::Local { .. } => (
+                Exit::Unavailable,
+                "give an executable file, or a one-folder build that holds one named as the component",
+            ),
+        };
+        Self::from_error(exit, &error).hint(hint)
+    }
+}
+
 impl From<BundleError> for Failure {
     fn from(error: BundleError) -> Self {
         let (exit, hint) = match &error {
             BundleError::Io(_) => {
-                let BundleError::Io(error) = error else {
-                    unreachable!("matched just above")
-                };
+                let BundleError::Io(error) = error else { unreachable!("matched just above") };
                 return error.into();
             }
             BundleError::Bare { .. } => (
                 Exit::Unavailable,
                 "`stigmer bundle pack --base EXE --component NAME=DIR --out FILE` makes a carrier of a bare binary",
             ),
-            BundleError::Damaged { .. } => (
-                Exit::Damaged,
-                "install this file again: its bytes are not those that were packed",
-            ),
-            BundleError::UnknownVersion { .. } => (
-                Exit::Damaged,
-                "use the stigmer that came with this file, or a newer one",
-            ),
-            BundleError::NoComponent { .. } => (
-                Exit::Unavailable,
-                "`stigmer bundle inspect` lists what it carries",
-            ),
-            BundleError::Refused { .. } => (
-                Exit::Failed,
-                "change what is packed: this rule protects every machine it is unpacked on",
-            ),
+            BundleError::Damaged { .. } => {
+                (Exit::Damaged, "install this file again: its bytes are not those that were packed")
+            }
+            BundleError::UnknownVersion { .. } => {
+                (Exit::Damaged, "use the stigmer that came with this file, or a newer one")
+            }
+            BundleError::NoComponent { .. } => {
+                (Exit::Unavailable, "`stigmer bundle inspect` lists what it carries")
+            }
+            BundleError::Refused { .. } => {
+                (Exit::Failed, "change what is packed: this rule protects every machine it is unpacked on")
+            }
         };
         Self::from_error(exit, &error).hint(hint)
     }

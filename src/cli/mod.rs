@@ -10,6 +10,7 @@ mod failure;
 mod generate;
 mod internal;
 mod output;
+mod progress;
 mod server;
 
 pub use failure::{Exit, Failure};
@@ -24,12 +25,7 @@ pub type Outcome = Result<u8, Failure>;
 
 /// Runs agents on this machine: one executable, nothing else to install.
 #[derive(Debug, Parser)]
-#[command(
-    name = "stigmer",
-    version,
-    propagate_version = false,
-    arg_required_else_help = true
-)]
+#[command(name = "stigmer", version, propagate_version = false, arg_required_else_help = true)]
 #[command(disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 /// The version of the shape of everything printed with `--json`. It stands in each object as `schema`.
-pub const JSON_SCHEMA: u32 = 1;
+const JSON_SCHEMA: u32 = 1;
 
 /// How a command speaks.
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +39,23 @@ impl Output {
         writeln!(io::stdout().lock(), "{text}")
     }
 
+    /// Prints rows of data in columns as wide as they need, the first row being the header.
+    pub fn table<const N: usize>(self, rows: &[[String; N]]) -> io::Result<()> {
+        let widths: [usize; N] = std::array::from_fn(|column| {
+            rows.iter().map(|row| console::measure_text_width(&row[column])).max().unwrap_or(0)
+        });
+        for row in rows {
+            let padded = row.iter().zip(widths).map(|(cell, width)| {
+                console::pad_str(cell, width, console::Alignment::Left, None).into_owned()
+            });
+            self.line(padded.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+
     /// Prints `value` as one JSON object with its schema version.
     pub fn json<T: Serialize>(self, value: &T) -> io::Result<()> {
-        let text = serde_json::to_string(&WithSchema {
-            schema: JSON_SCHEMA,
-            value,
-        })?;
+        let text = serde_json::to_string(&WithSchema { schema: JSON_SCHEMA, value })?;
         self.line(text)
     }
 
@@ -58,9 +69,4 @@ impl Output {
     pub fn is_watched(self) -> bool {
         console::user_attended_stderr()
     }
-}
-
-/// A number of bytes for people: `31.9 MB`, powers of ten.
-pub fn bytes(count: u64) -> String {
-    indicatif::DecimalBytes(count).to_string()
 }

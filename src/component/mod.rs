@@ -5,6 +5,7 @@
 
 use crate::bundle::{BundleError, Digest};
 use crate::home::Home;
+use crate::store::{self, Depth, How, Lease, Progress, StoreError};
 use std::path::{Path, PathBuf};
 
 /// A component that can be run now.
@@ -18,6 +19,10 @@ pub struct Ready {
     pub digest: Option<Digest>,
     /// The program to run.
     pub program: PathBuf,
+    /// What had to be done; `None` for a local override.
+    pub how: Option<How>,
+    /// Says that the store's entry is in use. Keep it as long as the program runs.
+    pub lease: Option<Lease>,
 }
 
 /// Why a component cannot be had.
@@ -31,19 +36,96 @@ pub enum ComponentError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The bundle does not give it.
+    /// This executable carries nothing, and no local override was given.
+    #[error("`{}` is a bare binary: it carries no component `{name}`", executable.display())]
+    Bare {
+        /// This executable.
+        executable: PathBuf,
+        /// The component asked for.
+        name: String,
+    },
+    /// The store does not give it.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Store(#[from] StoreError),
 }
 
-/// Makes the component `name` ready: the program at `local` if given, else the one in this executable's bundle, materialized
-/// if it is missing or stale.
-pub fn resolve(_home: &Home, name: &str, local: Option<&Path>) -> Result<Ready, ComponentError> {
-    let path = local.unwrap_or(Path::new(name));
+/// Makes the component `name` ready: the program at `local` if given, else the one in the bundle of the running executable,
+/// materialized if it is missing or stale and looked at as closely as `depth` says.
+pub fn resolve(
+    home: &Home,
+    name: &str,
+    local: Option<&Path>,
+    depth: Depth,
+    progress: &dyn Progress,
+) -> Result<Ready, ComponentError> {
+    if let Some(path) = local {
+        return override_by(name, path);
+    }
+    let executable = std::env::current_exe().map_err(StoreError::Io)?;
+    let entry = store::ensure(home, &executable, name, depth, progress).map_err(|error| match error {
+        StoreError::Bundle(BundleError::Bare { .. }) => {
+            ComponentError::Bare { executable, name: name.to_owned() }
+        }
+        error => error.into(),
+    })?;
     Ok(Ready {
         name: name.to_owned(),
-        version: None,
-        digest: None,
-        program: path.to_owned(),
+        version: Some(entry.version),
+        digest: Some(entry.place.digest()),
+        program: entry.program,
+        how: Some(entry.how),
+        lease: Some(entry.lease),
     })
+}
+
+/// A developer's own build: a program, or a one-folder build that holds a program of the component's name.
+fn override_by(name: &str, path: &Path) -> Result<Ready, ComponentError> {
+    let refuse = |path: &Path, reason: &str| ComponentError::Local {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let meta = path.metadata().map_err(|error| refuse(path, &error.to_string()))?;
+    let program = if meta.is_dir() {
+        path.join(name).with_extension(std::env::consts::EXE_EXTENSION)
+    } else {
+        path.to_owned()
+    };
+    // It is run from other working directories than this one.
+    let program = program.canonicalize().map_err(|error| refuse(&program, &error.to_string()))?;
+    let meta = program.metadata().map_err(|error| refuse(&program, &error.to_string()))?;
+    if !meta.is_file() || !crate::platform::is_executable(&meta) {
+        return Err(refuse(&program, "it is not an executable file"));
+    }
+    Ok(Ready { name: name.to_owned(), version: None, digest: None, program, how: None, lease: None })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn program(path: &Path) {
+        std::fs::write(path, "#!/bin/sh\n").unwrap();
+        crate::platform::set_mode(path, 0o755).unwrap();
+    }
+
+    #[test]
+    fn a_local_override_is_a_program_or_a_folder_with_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("agent-runner");
+        assert!(matches!(override_by("agent-runner", &file), Err(ComponentError::Local { .. })));
+        assert!(matches!(override_by("agent-runner", dir.path()), Err(ComponentError::Local { .. })));
+        program(&file);
+        let expected = file.canonicalize().unwrap();
+        assert_eq!(override_by("agent-runner", &file).unwrap().program, expected);
+        assert_eq!(override_by("agent-runner", dir.path()).unwrap().program, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_executed_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x");
+        std::fs::write(&file, "").unwrap();
+        let error = override_by("x", &file).unwrap_err().to_string();
+        assert!(error.contains("not an executable file"), "{error}");
+    }
 }

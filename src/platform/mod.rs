@@ -3,10 +3,7 @@
 //! The only room that may hold `unsafe`, each block with its reason, so that the rest of the program can be read without
 //! asking what the compiler no longer checks. Where a system lacks something, the function says so in its answer
 //! (`None`, [`std::io::ErrorKind::Unsupported`]); the caller decides what that means.
-#![expect(
-    unsafe_code,
-    reason = "this room is where it lives; every block says why it is sound"
-)]
+#![expect(unsafe_code, reason = "this room is where it lives; every block says why it is sound")]
 
 use std::fs::File;
 use std::io;

@@ -17,10 +17,7 @@ pub fn exec(command: &mut Command) -> io::Result<Infallible> {
 /// Lets `file` stay open in the program this process becomes.
 pub fn keep_over_exec(file: &File) -> io::Result<()> {
     let flags = rustix::io::fcntl_getfd(file)?;
-    Ok(rustix::io::fcntl_setfd(
-        file,
-        flags - rustix::io::FdFlags::CLOEXEC,
-    )?)
+    Ok(rustix::io::fcntl_setfd(file, flags - rustix::io::FdFlags::CLOEXEC)?)
 }
 
 /// The cheap evidence in `meta`.
@@ -28,10 +25,7 @@ pub fn evidence(meta: &Metadata) -> Evidence {
     Evidence {
         size: meta.size(),
         inode: meta.ino(),
-        changed_ns: meta
-            .ctime()
-            .saturating_mul(1_000_000_000)
-            .saturating_add(meta.ctime_nsec()),
+        changed_ns: meta.ctime().saturating_mul(1_000_000_000).saturating_add(meta.ctime_nsec()),
         mode: meta.mode() & 0o7777,
     }
 }
@@ -49,9 +43,32 @@ pub fn rename_no_clobber(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether somebody may execute the file that `meta` describes.
+pub fn is_executable(meta: &Metadata) -> bool {
+    meta.mode() & 0o111 != 0
+}
+
 /// Sets the permission bits of `path`, following links.
 pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Whether `meta` has exactly these permission bits.
+pub fn has_mode(meta: &Metadata, mode: u32) -> bool {
+    meta.mode() & 0o7777 == mode
+}
+
+/// The bits that let the owner add to a directory and take away from it.
+pub const OPEN_DIRECTORY: u32 = 0o755;
+
+/// Writes all of `bytes` at `offset`, leaving the file's own position alone, so that threads can share it.
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+/// Sets the permission bits of an open file.
+pub fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(mode))
 }
 
 /// Makes `link` a symbolic link to `target`.
@@ -120,9 +137,7 @@ pub fn boot_id() -> Option<String> {
     if status != 0 {
         return None;
     }
-    let id = String::from_utf8_lossy(buffer.get(..length)?)
-        .trim_matches(['\0', '\n', ' '])
-        .to_owned();
+    let id = String::from_utf8_lossy(buffer.get(..length)?).trim_matches(['\0', '\n', ' ']).to_owned();
     Some(id).filter(|id| !id.is_empty())
 }
 
@@ -188,8 +203,5 @@ pub fn process_exists(pid: u32) -> bool {
         return false;
     };
     // EPERM means it exists and is not ours.
-    !matches!(
-        rustix::process::test_kill_process(pid),
-        Err(rustix::io::Errno::SRCH)
-    )
+    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
 }

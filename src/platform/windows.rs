@@ -16,10 +16,7 @@ use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE, Wa
 /// Runs `command` to its end and exits with its code: Windows cannot replace a process.
 pub fn exec(command: &mut Command) -> io::Result<Infallible> {
     let status = command.status()?;
-    #[expect(
-        clippy::exit,
-        reason = "this is what stands for exec here: nothing of ours may run after it"
-    )]
+    #[expect(clippy::exit, reason = "this is what stands for exec here: nothing of ours may run after it")]
     std::process::exit(status.code().unwrap_or(1))
 }
 
@@ -39,14 +36,32 @@ pub fn evidence(meta: &Metadata) -> Evidence {
 }
 
 /// Renames without ever replacing something: [`io::ErrorKind::AlreadyExists`] if `to` exists.
+///
+/// Virus scanners hold new files open for a moment, so a refusal is tried again for about ten seconds.
 pub fn rename_no_clobber(from: &Path, to: &Path) -> io::Result<()> {
+    const ACCESS_DENIED: i32 = 5;
+    const SHARING_VIOLATION: i32 = 32;
     let wide = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<u16>>();
-    let (from, to) = (wide(from), wide(to));
-    // SAFETY: both strings are NUL-terminated and outlive the call.
-    if unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) } == 0 {
-        return Err(io::Error::last_os_error());
+    let (from_wide, to_wide) = (wide(from), wide(to));
+    let mut pause = std::time::Duration::from_millis(10);
+    loop {
+        // SAFETY: both strings are NUL-terminated and outlive the call.
+        if unsafe { MoveFileExW(from_wide.as_ptr(), to_wide.as_ptr(), 0) } != 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        let is_held = matches!(error.raw_os_error(), Some(ACCESS_DENIED | SHARING_VIOLATION));
+        if !is_held || to.exists() || pause.as_secs() >= 5 {
+            return Err(error);
+        }
+        std::thread::sleep(pause);
+        pause *= 2;
     }
-    Ok(())
+}
+
+/// Whether the file that `meta` describes may be executed. Windows has no such bit; its name decides.
+pub fn is_executable(_meta: &Metadata) -> bool {
+    true
 }
 
 /// Sets or clears the read-only attribute of a file, as the write bits of `mode` say. Directories have no such bit.
@@ -60,11 +75,40 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether `meta` is read-only where `mode` has no write bit. Directories have no such bit.
+pub fn has_mode(meta: &Metadata, mode: u32) -> bool {
+    meta.is_dir() || meta.permissions().readonly() == (mode & 0o200 == 0)
+}
+
+/// The bits that let the owner add to a directory and take away from it.
+pub const OPEN_DIRECTORY: u32 = 0o755;
+
+/// Writes all of `bytes` at `offset`. Moves the file's own position, which nobody here uses.
+pub fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_write(file, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sets or clears the read-only attribute of an open file, as the write bits of `mode` say.
+pub fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
+    let mut permissions = file.metadata()?.permissions();
+    permissions.set_readonly(mode & 0o200 == 0);
+    file.set_permissions(permissions)
+}
+
 /// Makes `link` a symbolic link to `target`, which must exist. Windows asks for a privilege or developer mode.
 pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
-    let resolved = link
-        .parent()
-        .map_or_else(|| target.to_owned(), |dir| dir.join(target));
+    let resolved = link.parent().map_or_else(|| target.to_owned(), |dir| dir.join(target));
     if resolved.is_dir() {
         std::os::windows::fs::symlink_dir(target, link)
     } else {
@@ -92,9 +136,7 @@ pub fn sync_file_system(_path: &Path) -> io::Result<()> {
 pub fn boot_id() -> Option<String> {
     // SAFETY: takes nothing and cannot fail.
     let up = std::time::Duration::from_millis(unsafe { GetTickCount64() });
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .ok()?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(format!("boot-minute-{}", now.checked_sub(up)?.as_secs() / 60))
 }
 

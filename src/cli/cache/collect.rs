@@ -1,0 +1,121 @@
+//! `stigmer cache gc` and `stigmer cache clean`.
+
+use super::super::exec::plural;
+use super::super::{Exit, Failure, Outcome, Output};
+use crate::bundle::{Carrier, Digest};
+use crate::config::Config;
+use crate::home::Home;
+use crate::store::{self, Collected, Policy};
+use std::time::Duration;
+
+/// Remove entries that are old, beyond the size cap, or left by killed processes
+///
+/// Never removed: the components of this executable, the previous version of each, and whatever is in use.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Gc {
+    /// Remove what was not used for this long, such as `30d` or `12h` [default: 30d, or `cache.max_age` of the configuration]
+    #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
+    max_age: Option<Duration>,
+    /// Keep the store below this many megabytes [default: 2000, or `cache.max_size_mb` of the configuration]
+    #[arg(long, value_name = "MB")]
+    max_size: Option<u64>,
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Gc {
+    pub(in crate::cli) fn run(self) -> Outcome {
+        let home = Home::from_env()?;
+        let config = Config::read(&home)?.cache;
+        let policy = Policy {
+            current: own_digests(),
+            keep_previous: true,
+            max_age: self.max_age.unwrap_or(config.max_age),
+            max_bytes: self.max_size.unwrap_or(config.max_size_mb).saturating_mul(1_000_000),
+            dry_run: self.dry_run,
+        };
+        run(&home, &policy, Output::new(self.json))
+    }
+}
+
+/// Remove every entry that is not in use
+///
+/// The next start materializes again what it needs. Exit code 75 if something is in use and had to stay.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Clean {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Clean {
+    pub(in crate::cli) fn run(self) -> Outcome {
+        let policy = Policy {
+            current: Vec::new(),
+            keep_previous: false,
+            max_age: Duration::ZERO,
+            max_bytes: 0,
+            dry_run: self.dry_run,
+        };
+        run(&Home::from_env()?, &policy, Output::new(self.json))
+    }
+}
+
+fn own_digests() -> Vec<Digest> {
+    let own = Carrier::open_self().ok();
+    own.iter().flat_map(|carrier| &carrier.footer().slots).map(|slot| slot.digest).collect()
+}
+
+fn run(home: &Home, policy: &Policy, output: Output) -> Outcome {
+    let collected = store::collect(home, policy)?;
+    let is_clean = policy.max_bytes == 0;
+    if output.is_json() {
+        output.json(&collected)?;
+    } else {
+        print(&collected, policy, output)?;
+    }
+    if is_clean && !collected.in_use.is_empty() && !output.is_json() {
+        return Err(Failure::new(Exit::Busy, "what is in use was kept")
+            .hint("`stigmer server stop` ends the platform"));
+    }
+    Ok(if is_clean && !collected.in_use.is_empty() { Exit::Busy as u8 } else { 0 })
+}
+
+fn print(collected: &Collected, policy: &Policy, output: Output) -> std::io::Result<()> {
+    let verb = if policy.dry_run { "would remove" } else { "removed" };
+    for entry in &collected.removed {
+        let size = store::bytes(entry.bytes);
+        output.line(format_args!(
+            "{verb} {} {} {} ({size})",
+            entry.component,
+            entry.version,
+            entry.digest.short()
+        ))?;
+    }
+    for entry in &collected.in_use {
+        let by: Vec<String> = entry.in_use_by.iter().map(|pid| format!("pid {pid}")).collect();
+        let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
+        output.line(format_args!(
+            "kept {} {} {}: in use{by}",
+            entry.component,
+            entry.version,
+            entry.digest.short()
+        ))?;
+    }
+    if collected.leftovers > 0 {
+        output.line(format_args!("{verb} {}", plural(collected.leftovers, "leftover")))?;
+    }
+    if collected.removed.is_empty() && collected.leftovers == 0 {
+        output.note("nothing to remove");
+    } else {
+        output.note(format_args!("{} in all", store::bytes(collected.bytes)));
+    }
+    Ok(())
+}

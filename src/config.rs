@@ -1,0 +1,112 @@
+//! `config.toml`: what a person decided once, for every start.
+//!
+//! Absent is the default. An unknown key is an error that names it: a setting that silently does nothing is worse than none.
+//! The warm start never reads it.
+
+use crate::home::Home;
+use serde::{Deserialize, Deserializer};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[cache]`
+    pub cache: Cache,
+    /// `[server]`
+    pub server: Server,
+}
+
+/// `[cache]`: what `stigmer cache gc` keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// What was not used for this long goes: `max_age = "30d"`.
+    #[serde(deserialize_with = "duration")]
+    pub max_age: Duration,
+    /// The store's size cap in megabytes: `max_size_mb = 2000`.
+    pub max_size_mb: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { max_age: Duration::from_secs(30 * 86_400), max_size_mb: 2000 }
+    }
+}
+
+/// `[server]`: how the platform is started.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Where the server listens on 127.0.0.1: `port = 7234`; 0 takes any free one.
+    pub port: u16,
+    /// How long a component may take to stop before it is killed: `stop_timeout = "10s"`.
+    #[serde(deserialize_with = "duration")]
+    pub stop_timeout: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { port: 7234, stop_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is not what it should be.
+    #[error("`{}` is not understood: {source}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, where.
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// Reads the configuration of `home`; the default if there is none.
+    pub fn read(home: &Home) -> Result<Self, ConfigError> {
+        let path = home.config();
+        let text = match fs_err::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            other => other?,
+        };
+        toml::from_str(&text).map_err(|source| ConfigError::Syntax { path, source: Box::new(source) })
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.toml"), text).unwrap();
+        Config::read(&Home::at(dir.path()))
+    }
+
+    #[test]
+    fn absent_and_empty_are_the_default() {
+        assert_eq!(Config::read(&Home::at("/nowhere/at/all")).unwrap(), Config::default());
+        assert_eq!(read("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn values_are_taken_and_unknown_keys_are_named() {
+        let config = read("[cache]\nmax_age = \"12h\"\n[server]\nport = 0\n").unwrap();
+        assert_eq!((config.cache.max_age, config.server.port), (Duration::from_secs(43_200), 0));
+        let error = read("[server]\nprot = 1\n").unwrap_err().to_string();
+        assert!(error.contains("prot") && error.contains("config.toml"), "{error}");
+    }
+}

@@ -1,0 +1,81 @@
+//! What is in the store.
+
+use super::{Place, Stamp, lease, manifest};
+use crate::bundle::Digest;
+use crate::home::Home;
+use serde::Serialize;
+use std::time::{Duration, SystemTime};
+
+/// One entry, as far as can be said without reading its files.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listed {
+    /// The component's name; `?` if neither stamp nor manifest tells.
+    pub component: String,
+    /// Its version; `?` if neither stamp nor manifest tells.
+    pub version: String,
+    /// Its payload digest.
+    pub digest: Digest,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Whether it is stamped: materialized completely, and not found damaged since.
+    pub complete: bool,
+    /// Whether it is known to be on disk.
+    pub durable: bool,
+    /// When it was last used, in seconds since the epoch, to the hour.
+    pub last_use: Option<u64>,
+    /// The processes that use it, as far as the system tells.
+    pub in_use_by: Vec<u32>,
+}
+
+impl Listed {
+    /// How long ago it was last used. A time in the future counts as now.
+    pub(super) fn age(&self) -> Duration {
+        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(self.last_use.unwrap_or(0));
+        SystemTime::now().duration_since(last).unwrap_or_default()
+    }
+}
+
+/// Every entry of the store, the last used first.
+pub fn list(home: &Home) -> Vec<Listed> {
+    entries(home).into_iter().map(|digest| one(&Place::new(home, digest))).collect()
+}
+
+fn one(place: &Place) -> Listed {
+    let stamp = Stamp::read(place);
+    let manifest = if stamp.is_none() { manifest::read(place) } else { None };
+    let unknown = || "?".to_owned();
+    let (component, version, bytes) = match (&stamp, &manifest) {
+        (Some(s), _) => (s.component.clone(), s.version.clone(), s.bytes),
+        (None, Some(m)) => (m.name.clone(), m.version.clone(), m.raw_len()),
+        (None, None) => (unknown(), unknown(), 0),
+    };
+    Listed {
+        component,
+        version,
+        digest: place.digest(),
+        bytes,
+        complete: stamp.is_some(),
+        durable: stamp.is_some_and(|stamp| stamp.durable),
+        last_use: last_use(place),
+        in_use_by: lease::holders(&place.lease()),
+    }
+}
+
+fn last_use(place: &Place) -> Option<u64> {
+    let time = lease::last_use(&place.lease())?;
+    Some(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())
+}
+
+/// The payload digests of all entries, the last used first.
+pub(super) fn entries(home: &Home) -> Vec<Digest> {
+    let Ok(names) = std::fs::read_dir(home.store()) else {
+        return Vec::new();
+    };
+    let mut found: Vec<(Option<u64>, Digest)> = names
+        .flatten()
+        .filter_map(|name| name.file_name().to_str()?.parse::<Digest>().ok())
+        .map(|digest| (last_use(&Place::new(home, digest)), digest))
+        .collect();
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(_, digest)| digest).collect()
+}

@@ -1,0 +1,27 @@
+//! `bin/NAME`: a path that stays the same while entries come and go.
+//!
+//! For people and scripts. Nothing of ours starts through it, so it is best effort: swapped by rename, and a home that cannot
+//! be written keeps the one it has.
+
+use crate::home::Home;
+use fs_err as fs;
+use std::io;
+use std::path::Path;
+
+/// Points `bin/NAME` at `program`, if it does not yet.
+pub(super) fn point(home: &Home, name: &str, program: &Path) -> io::Result<()> {
+    let bin = home.bin();
+    let link = bin.join(name);
+    // Relative, so that a home can be moved or mounted elsewhere.
+    let relative = program
+        .strip_prefix(home.root())
+        .map_or_else(|_| program.to_owned(), |below| Path::new("..").join(below));
+    if std::fs::read_link(&link).is_ok_and(|target| target == relative) {
+        return Ok(());
+    }
+    fs::create_dir_all(&bin)?;
+    let place = tempfile::Builder::new().prefix(".tmp-").tempdir_in(&bin)?;
+    let fresh = place.path().join(name);
+    crate::platform::symlink(&relative, &fresh)?;
+    fs::rename(&fresh, &link)
+}
