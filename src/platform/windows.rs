@@ -38,6 +38,14 @@ pub fn evidence(meta: &Metadata) -> Evidence {
     }
 }
 
+/// Whether files have permission bits here, so that one can tell a program by them.
+pub const HAS_PERMISSION_BITS: bool = false;
+
+/// The permission bits in `meta`. `None`: files have none here.
+pub fn permission_bits(_meta: &Metadata) -> Option<u32> {
+    None
+}
+
 /// Renames without ever replacing something: [`io::ErrorKind::AlreadyExists`] if `to` exists.
 pub fn rename_no_clobber(from: &Path, to: &Path) -> io::Result<()> {
     let wide = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<u16>>();
