@@ -253,10 +253,7 @@ impl Component {
         if !is_component_name(&self.name) {
             return Err(Damage::new("its name is not a component name"));
         }
-        if self.version.is_empty()
-            || self.version.len() > Limits::VERSION_LEN
-            || !self.version.bytes().all(|b| b.is_ascii_graphic())
-        {
+        if !is_version(&self.version) {
             return Err(Damage::new("its version is not 1 to 64 printable characters"));
         }
         if self.entries.len() > Limits::ENTRIES || self.frames.len() > Limits::FRAMES {
@@ -371,8 +368,17 @@ impl Component {
     }
 }
 
+/// Whether `text` can be a component's version.
+pub(super) fn is_version(text: &str) -> bool {
+    (1..=Limits::VERSION_LEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// A link must lead to a file or directory of the tree, without a cycle and without passing through another link.
-fn check_link(path: &TreePath, target: &str, kinds: &BTreeMap<&str, &EntryKind>) -> Result<(), Damage> {
+pub(super) fn check_link(
+    path: &TreePath,
+    target: &str,
+    kinds: &BTreeMap<&str, &EntryKind>,
+) -> Result<(), Damage> {
     if target.len() > Limits::LINK_LEN {
         return Err(Damage::new(format!("the link `{path}` is too long")));
     }

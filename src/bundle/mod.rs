@@ -8,19 +8,30 @@
 //! where, and never panics (`fuzz/` holds a target for each).
 
 mod carrier;
+mod cut;
 mod digest;
 mod elf;
+mod elf_write;
 mod footer;
 mod index;
 mod macho;
+mod manifest;
+mod pack;
 mod pe;
+mod scan;
+mod self_check;
+mod stream;
 mod tree_path;
 mod unpack;
 
 pub use carrier::{Carrier, CarrierKind, Located};
+pub use cut::{Cutting, compress};
 pub use digest::{Digest, ParseDigestError};
 pub use footer::{FOOTER_LEN, FORMAT_VERSION, Footer, HEAD_LEN, MAX_COMPONENTS, Slot};
 pub use index::{Component, Entry, EntryKind, Frame, Index, Limits};
+pub use manifest::{MANIFEST, Manifest};
+pub use pack::{Packed, Packing};
+pub use self_check::SelfCheck;
 pub use tree_path::{PathError, TreePath};
 pub use unpack::unpack;
 

@@ -30,6 +30,14 @@ pub fn evidence(meta: &Metadata) -> Evidence {
     }
 }
 
+/// Whether files have permission bits here, so that one can tell a program by them.
+pub const HAS_PERMISSION_BITS: bool = true;
+
+/// The permission bits in `meta`, the special ones included. `None` where files have none.
+pub fn permission_bits(meta: &Metadata) -> Option<u32> {
+    Some(meta.mode() & 0o7777)
+}
+
 /// Renames without ever replacing something: [`io::ErrorKind::AlreadyExists`] (or `DirectoryNotEmpty`) if `to` exists.
 pub fn rename_no_clobber(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};

@@ -35,6 +35,14 @@ pub fn evidence(meta: &Metadata) -> Evidence {
     }
 }
 
+/// Whether files have permission bits here, so that one can tell a program by them.
+pub const HAS_PERMISSION_BITS: bool = false;
+
+/// The permission bits in `meta`. `None`: files have none here.
+pub fn permission_bits(_meta: &Metadata) -> Option<u32> {
+    None
+}
+
 /// Renames without ever replacing something: [`io::ErrorKind::AlreadyExists`] if `to` exists.
 ///
 /// Virus scanners hold new files open for a moment, so a refusal is tried again for about ten seconds.

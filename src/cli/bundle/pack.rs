@@ -1,0 +1,137 @@
+//! `stigmer bundle pack`.
+
+use super::super::output::bytes;
+use super::super::{Outcome, Output};
+use super::kind_name;
+use crate::bundle::{CarrierKind, Cutting, Digest, Packing, SelfCheck};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Make a carrier of a bare binary and the trees of its components.
+///
+/// Each tree says in its `component.json` what it is: `name`, `version`, `entrypoint`, and in `self_check` the arguments
+/// with which the entrypoint checks itself. The same input gives the same bytes on any host, for a binary of any
+/// platform.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The bare binary that will carry the bundle
+    #[arg(long, value_name = "EXE")]
+    base: PathBuf,
+    /// A component's name and the directory of its tree; may be given up to four times
+    #[arg(long = "component", value_name = "NAME=DIR", required = true, value_parser = component)]
+    components: Vec<(String, PathBuf)>,
+    /// The carrier to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// How hard to compress
+    #[arg(long, value_name = "N", default_value_t = Cutting::default().level, value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: i32,
+    /// Do not let the components check themselves first
+    #[arg(long)]
+    no_self_check: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn component(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, dir)) if !name.is_empty() && !dir.is_empty() => Ok((name.to_owned(), dir.into())),
+        _ => Err("it has not the form NAME=DIR".into()),
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    path: &'a Path,
+    carrier: &'static str,
+    size: u64,
+    components: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    version: &'a str,
+    digest: Digest,
+    files: usize,
+    raw: u64,
+    compressed: u64,
+    frames: usize,
+    self_check: &'static str,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Outcome {
+        let output = Output::new(self.json);
+        let cutting = Cutting {
+            level: self.level,
+            ..Cutting::default()
+        };
+        let packed = Packing {
+            base: &self.base,
+            components: &self.components,
+            out: &self.out,
+            cutting,
+            self_check: !self.no_self_check,
+        }
+        .run()?;
+        let rows: Vec<Row<'_>> = packed
+            .index
+            .components
+            .iter()
+            .zip(&packed.self_checks)
+            .map(|(component, check)| Row {
+                name: &component.name,
+                version: &component.version,
+                digest: component.digest,
+                files: component.files().count(),
+                raw: component.raw_len(),
+                compressed: component.compressed_len(),
+                frames: component.frames.len(),
+                self_check: word(*check),
+            })
+            .collect();
+        for row in &rows {
+            output.note(format_args!(
+                "{} {}: {} files, {} in {} frames of {}; self-check {}",
+                row.name,
+                row.version,
+                row.files,
+                bytes(row.raw),
+                row.frames,
+                bytes(row.compressed),
+                row.self_check
+            ));
+        }
+        output.note(format_args!(
+            "{}: {} carrier, {}",
+            self.out.display(),
+            kind_name(packed.kind),
+            bytes(packed.size)
+        ));
+        if packed.kind == CarrierKind::MachO {
+            output.note(
+                "it has no signature: sign it now, ad hoc or with an identity, or macOS will not run it",
+            );
+        }
+        if output.is_json() {
+            output.json(&Report {
+                path: &self.out,
+                carrier: kind_name(packed.kind),
+                size: packed.size,
+                components: rows,
+            })?;
+        }
+        Ok(0)
+    }
+}
+
+fn word(check: SelfCheck) -> &'static str {
+    match check {
+        SelfCheck::Passed => "passed",
+        SelfCheck::None => "skipped: component.json names none",
+        SelfCheck::Foreign => "skipped: the entrypoint is for another platform",
+        SelfCheck::NotWanted => "skipped: --no-self-check",
+    }
+}
