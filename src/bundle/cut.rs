@@ -33,12 +33,7 @@ impl Default for Cutting {
 impl Cutting {
     /// Pieces of about `average` bytes, at least half and at most four times as large, compressed with `level`.
     pub fn around(average: usize, level: i32) -> Self {
-        Self {
-            min: average / 2,
-            average,
-            max: average * 4,
-            level: level.clamp(1, max_c_level()),
-        }
+        Self { min: average / 2, average, max: average * 4, level: level.clamp(1, max_c_level()) }
     }
 
     /// The pieces of `stream`.
@@ -74,11 +69,7 @@ pub(super) struct Compressed {
 impl Compressed {
     fn new(raw: &[u8], level: i32) -> io::Result<Self> {
         let bytes = compress(raw, level)?;
-        Ok(Self {
-            blake3: Digest::of(&bytes),
-            raw: raw.len() as u64,
-            bytes,
-        })
+        Ok(Self { blake3: Digest::of(&bytes), raw: raw.len() as u64, bytes })
     }
 }
 

@@ -27,24 +27,10 @@ struct Fields {
     entry: usize,
 }
 
-const FIELDS_64: Fields = Fields {
-    word: 8,
-    shoff: 0x28,
-    shnum: 0x3c,
-    offset: 0x18,
-    size: 0x20,
-    align: 0x30,
-    entry: 64,
-};
-const FIELDS_32: Fields = Fields {
-    word: 4,
-    shoff: 0x20,
-    shnum: 0x30,
-    offset: 0x10,
-    size: 0x14,
-    align: 0x20,
-    entry: 40,
-};
+const FIELDS_64: Fields =
+    Fields { word: 8, shoff: 0x28, shnum: 0x3c, offset: 0x18, size: 0x20, align: 0x30, entry: 64 };
+const FIELDS_32: Fields =
+    Fields { word: 4, shoff: 0x20, shnum: 0x30, offset: 0x10, size: 0x14, align: 0x20, entry: 40 };
 
 /// The bytes in front of a bundle of `bundle_len` bytes that make of `base` a carrier.
 ///
@@ -102,11 +88,7 @@ fn with_section<H: FileHeader<Endian = Endianness>>(
     pad(&mut out, BUNDLE_ALIGN);
     let bundle_at = out.len();
 
-    let mut writer = Writer {
-        out: &mut out,
-        endian,
-        word: fields.word,
-    };
+    let mut writer = Writer { out: &mut out, endian, word: fields.word };
     writer.word(fields.shoff, table_at as u64)?;
     writer.half(fields.shnum, count + 1);
     let strings_header = table_at + usize::from(names) * fields.entry;

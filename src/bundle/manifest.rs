@@ -33,10 +33,7 @@ impl Manifest {
     /// Reads the manifest of the tree at `dir`, which should be that of the component called `name`.
     pub(super) fn read(dir: &Path, name: &str) -> Result<Self, BundleError> {
         let path = dir.join(MANIFEST);
-        let refuse = |reason: String| BundleError::Refused {
-            path: path.clone(),
-            reason,
-        };
+        let refuse = |reason: String| BundleError::Refused { path: path.clone(), reason };
         let len = match fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_file() => meta.len(),
             Ok(_) => return Err(refuse("it is not a file".into())),
@@ -48,17 +45,12 @@ impl Manifest {
             Err(e) => return Err(e.into()),
         };
         if len > MAX_LEN {
-            return Err(refuse(format!(
-                "it has {len} bytes; at most {MAX_LEN} are allowed"
-            )));
+            return Err(refuse(format!("it has {len} bytes; at most {MAX_LEN} are allowed")));
         }
         let manifest: Self = serde_json::from_slice(&fs::read(&path)?)
             .map_err(|e| refuse(format!("it is not a manifest: {e}")))?;
         if manifest.name != name {
-            return Err(refuse(format!(
-                "it is the component `{}`, not `{name}`",
-                manifest.name
-            )));
+            return Err(refuse(format!("it is the component `{}`, not `{name}`", manifest.name)));
         }
         if !super::index::is_version(&manifest.version) {
             return Err(refuse(format!(

@@ -76,21 +76,11 @@ impl Packing<'_> {
         for tree in trees {
             components.push(self.component(tree, &mut at, &mut frames)?);
         }
-        let index = Index {
-            format: FORMAT_VERSION,
-            components,
-        };
+        let index = Index { format: FORMAT_VERSION, components };
         // The rules are checked once more, by the reader's own eyes.
-        index
-            .check(at - HEAD_LEN as u64)
-            .map_err(|damage| self.refuse_base(damage.to_string()))?;
+        index.check(at - HEAD_LEN as u64).map_err(|damage| self.refuse_base(damage.to_string()))?;
         let size = self.write(&base, &index, &frames)?;
-        Ok(Packed {
-            kind: carrier::kind_of(&base),
-            size,
-            index,
-            self_checks,
-        })
+        Ok(Packed { kind: carrier::kind_of(&base), size, index, self_checks })
     }
 
     fn read_base(&self) -> Result<Vec<u8>, BundleError> {
@@ -106,10 +96,7 @@ impl Packing<'_> {
     }
 
     fn refuse_base(&self, reason: impl Into<String>) -> BundleError {
-        BundleError::Refused {
-            path: self.base.to_owned(),
-            reason: reason.into(),
-        }
+        BundleError::Refused { path: self.base.to_owned(), reason: reason.into() }
     }
 
     fn component(
@@ -125,12 +112,7 @@ impl Packing<'_> {
             .map(|frame| {
                 let len = frame.bytes.len() as u64;
                 *at += len;
-                Frame {
-                    at: *at - len,
-                    len,
-                    raw: frame.raw,
-                    blake3: frame.blake3,
-                }
+                Frame { at: *at - len, len, raw: frame.raw, blake3: frame.blake3 }
             })
             .collect();
         frames.extend(cut);
@@ -159,14 +141,7 @@ impl Packing<'_> {
             index_digest: Digest::of(&index_bytes),
             code_len: 0,
             code_digest: Digest::NONE,
-            slots: index
-                .components
-                .iter()
-                .map(|c| Slot {
-                    name: c.name.clone(),
-                    digest: c.digest,
-                })
-                .collect(),
+            slots: index.components.iter().map(|c| Slot { name: c.name.clone(), digest: c.digest }).collect(),
         };
         let bundle_len = frames_len + (HEAD_LEN + index_bytes.len() + FOOTER_LEN) as u64;
         let kind = carrier::kind_of(base);
@@ -189,9 +164,7 @@ impl Packing<'_> {
             Some(dir) if dir != Path::new("") => dir,
             _ => Path::new("."),
         };
-        let mut file = tempfile::Builder::new()
-            .prefix(".stigmer-pack-")
-            .tempfile_in(beside)?;
+        let mut file = tempfile::Builder::new().prefix(".stigmer-pack-").tempfile_in(beside)?;
         file.write_all(&code)?;
         file.write_all(&head())?;
         for frame in frames {

@@ -30,10 +30,7 @@ pub(super) fn scan(name: &str, root: &Path) -> Result<Tree, BundleError> {
     walk(root, None, &mut entries)?;
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     if entries.len() > Limits::ENTRIES {
-        return Err(refused(
-            root,
-            format!("it holds more than {} entries", Limits::ENTRIES),
-        ));
+        return Err(refused(root, format!("it holds more than {} entries", Limits::ENTRIES)));
     }
     check_names(root, &entries)?;
     check_links(root, &entries)?;
@@ -44,18 +41,11 @@ pub(super) fn scan(name: &str, root: &Path) -> Result<Tree, BundleError> {
         }
         Ok::<_, BundleError>(())
     })?;
-    Ok(Tree {
-        root: root.to_owned(),
-        manifest,
-        entries,
-    })
+    Ok(Tree { root: root.to_owned(), manifest, entries })
 }
 
 fn refused(path: &Path, reason: impl Into<String>) -> BundleError {
-    BundleError::Refused {
-        path: path.to_owned(),
-        reason: reason.into(),
-    }
+    BundleError::Refused { path: path.to_owned(), reason: reason.into() }
 }
 
 fn walk(dir: &Path, within: Option<&TreePath>, entries: &mut Vec<Entry>) -> Result<(), BundleError> {
@@ -63,9 +53,7 @@ fn walk(dir: &Path, within: Option<&TreePath>, entries: &mut Vec<Entry>) -> Resu
         let found = found?;
         let full = found.path();
         let name = found.file_name();
-        let name = name
-            .to_str()
-            .ok_or_else(|| refused(&full, "its name is not UTF-8"))?;
+        let name = name.to_str().ok_or_else(|| refused(&full, "its name is not UTF-8"))?;
         let text = within.map_or_else(|| name.to_owned(), |dir| format!("{dir}/{name}"));
         let path = TreePath::new(text).map_err(|e| refused(&full, e.to_string()))?;
         let meta = fs::symlink_metadata(&full)?;
@@ -78,20 +66,11 @@ fn walk(dir: &Path, within: Option<&TreePath>, entries: &mut Vec<Entry>) -> Resu
         }
         if meta.is_dir() {
             walk(&full, Some(&path), entries)?;
-            entries.push(Entry {
-                path,
-                kind: EntryKind::Dir,
-            });
+            entries.push(Entry { path, kind: EntryKind::Dir });
         } else if meta.is_symlink() {
             let target = fs::read_link(&full)?;
-            let target = target
-                .to_str()
-                .ok_or_else(|| refused(&full, "its target is not UTF-8"))?
-                .to_owned();
-            entries.push(Entry {
-                path,
-                kind: EntryKind::Link { target },
-            });
+            let target = target.to_str().ok_or_else(|| refused(&full, "its target is not UTF-8"))?.to_owned();
+            entries.push(Entry { path, kind: EntryKind::Link { target } });
         } else if meta.is_file() {
             let kind = EntryKind::File {
                 exec: mode.is_some_and(|mode| mode & 0o111 != 0),
@@ -101,10 +80,7 @@ fn walk(dir: &Path, within: Option<&TreePath>, entries: &mut Vec<Entry>) -> Resu
             };
             entries.push(Entry { path, kind });
         } else {
-            return Err(refused(
-                &full,
-                "it is a pipe, socket or device, and not a file, directory or link",
-            ));
+            return Err(refused(&full, "it is a pipe, socket or device, and not a file, directory or link"));
         }
     }
     Ok(())
@@ -143,11 +119,7 @@ fn check_entrypoint(root: &Path, manifest: &Manifest, entries: &mut [Entry]) -> 
         Some(EntryKind::File { exec, .. }) => {
             // A host that knows no such permission cannot say; the entrypoint is meant to be run in any case.
             *exec |= !platform::HAS_PERMISSION_BITS;
-            if *exec {
-                Ok(())
-            } else {
-                Err(refused(&at, "it is the entrypoint, and not executable"))
-            }
+            if *exec { Ok(()) } else { Err(refused(&at, "it is the entrypoint, and not executable")) }
         }
         Some(_) => Err(refused(&at, "it is the entrypoint, and not a file")),
     }

@@ -42,10 +42,7 @@ pub(super) fn run(dir: &Path, manifest: &Manifest) -> Result<SelfCheck, BundleEr
     if !runs_here(&program)? {
         return Ok(SelfCheck::Foreign);
     }
-    let refuse = |reason: String| BundleError::Refused {
-        path: program.clone(),
-        reason,
-    };
+    let refuse = |reason: String| BundleError::Refused { path: program.clone(), reason };
     let home = tempfile::tempdir()?;
     let mut said = tempfile::tempfile()?;
     let mut child = Command::new(&program)
@@ -66,10 +63,7 @@ pub(super) fn run(dir: &Path, manifest: &Manifest) -> Result<SelfCheck, BundleEr
         if begun.elapsed() > DEADLINE {
             child.kill()?;
             child.wait()?;
-            return Err(refuse(format!(
-                "its self-check did not end within {} seconds",
-                DEADLINE.as_secs()
-            )));
+            return Err(refuse(format!("its self-check did not end within {} seconds", DEADLINE.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(20));
     };
@@ -77,11 +71,7 @@ pub(super) fn run(dir: &Path, manifest: &Manifest) -> Result<SelfCheck, BundleEr
         return Ok(SelfCheck::Passed);
     }
     let tail = tail(&mut said)?;
-    let said = if tail.is_empty() {
-        String::new()
-    } else {
-        format!(", saying:\n{tail}")
-    };
+    let said = if tail.is_empty() { String::new() } else { format!(", saying:\n{tail}") };
     Err(refuse(format!("its self-check failed ({status}){said}")))
 }
 

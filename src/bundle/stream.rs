@@ -21,11 +21,7 @@ struct Open {
 impl Stream {
     /// The stream of these files below `root`.
     pub(super) fn new(root: &Path, files: Vec<(TreePath, u64, Digest)>) -> Self {
-        Self {
-            root: root.to_owned(),
-            waiting: files.into_iter(),
-            open: None,
-        }
+        Self { root: root.to_owned(), waiting: files.into_iter(), open: None }
     }
 }
 

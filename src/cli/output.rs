@@ -1,5 +1,6 @@
 //! Standard output for data, standard error for talk.
 
+pub(super) use crate::store::bytes;
 use serde::Serialize;
 use std::fmt;
 use std::io::{self, Write};

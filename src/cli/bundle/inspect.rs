@@ -83,11 +83,7 @@ impl Args {
             index_size: footer.index_len,
             code: Code { size, digest, status },
             bundle_digest: footer.bundle_digest(),
-            components: index
-                .components
-                .iter()
-                .map(|component| row(component, self.files))
-                .collect(),
+            components: index.components.iter().map(|component| row(component, self.files)).collect(),
         };
         let output = Output::new(self.json);
         if output.is_json() {
@@ -115,11 +111,7 @@ fn row(component: &Component, with_entries: bool) -> Row<'_> {
 
 fn print(output: Output, report: &Report<'_>) -> std::io::Result<()> {
     output.line(format_args!("{}", report.path.display()))?;
-    output.line(format_args!(
-        "  carrier    {}, {}",
-        report.carrier,
-        bytes(report.size)
-    ))?;
+    output.line(format_args!("  carrier    {}, {}", report.carrier, bytes(report.size)))?;
     output.line(format_args!(
         "  bundle     format {}, {} from byte {}, index {}",
         report.format,
@@ -127,11 +119,7 @@ fn print(output: Output, report: &Report<'_>) -> std::io::Result<()> {
         report.bundle_at,
         bytes(report.index_size)
     ))?;
-    output.line(format_args!(
-        "  code part  {}, {}",
-        bytes(report.code.size),
-        report.code.status
-    ))?;
+    output.line(format_args!("  code part  {}, {}", bytes(report.code.size), report.code.status))?;
     for row in &report.components {
         output.line(format_args!("{} {}", row.name, row.version))?;
         output.line(format_args!("  digest     {}", row.digest))?;
@@ -153,13 +141,9 @@ fn print(output: Output, report: &Report<'_>) -> std::io::Result<()> {
 fn describe(Entry { path, kind }: &Entry) -> String {
     match kind {
         EntryKind::Dir => format!("d {:>12} {:12} {path}/", "", ""),
-        EntryKind::File {
-            exec, size, blake3, ..
-        } => format!(
-            "{} {size:>12} {} {path}",
-            if *exec { 'x' } else { 'f' },
-            blake3.short()
-        ),
+        EntryKind::File { exec, size, blake3, .. } => {
+            format!("{} {size:>12} {} {path}", if *exec { 'x' } else { 'f' }, blake3.short())
+        }
         EntryKind::Link { target } => format!("l {:>12} {:12} {path} -> {target}", "", ""),
     }
 }

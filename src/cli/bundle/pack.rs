@@ -64,10 +64,7 @@ struct Row<'a> {
 impl Args {
     pub(super) fn run(self) -> Outcome {
         let output = Output::new(self.json);
-        let cutting = Cutting {
-            level: self.level,
-            ..Cutting::default()
-        };
+        let cutting = Cutting { level: self.level, ..Cutting::default() };
         let packed = Packing {
             base: &self.base,
             components: &self.components,
