@@ -24,6 +24,9 @@ WHOLE = (
 # Parts found by name, of distributions that are otherwise well analysed.
 EXTRA = ("anyio._backends._asyncio", "wsgiref.headers")
 
+# Read their own version (or, opentelemetry, an entry point) from their metadata, beyond those the freezer knows.
+WITH_METADATA = ("langchain-core", "langchain-ollama", "langsmith", "opentelemetry-api")
+
 # Need a distribution that is not in the lock, or serve a test suite.
 UNUSABLE = ("langchain_anthropic.middleware", "anyio.pytest_plugin", "pydantic.mypy", "pydantic.v1.mypy", "temporalio.testing")
 

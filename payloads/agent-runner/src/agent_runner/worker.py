@@ -70,6 +70,8 @@ class Worker:
                 self._enter()
                 return True
             except (Unreachable, _Refused) as error:
+                if delay == _FIRST_RETRY:
+                    self._log(f"waiting for the server at {self._config.server_url}: {error}")
                 if time.monotonic() + delay > give_up:
                     raise RunnerError(
                         f"the server at {self._config.server_url} does not accept this worker: {error}",
