@@ -36,7 +36,9 @@ def version(project: Path) -> str:
 
 def inputs_digest(project: Path) -> str:
     """A hash of everything the tree is made from. Tests and documents are not among it."""
-    digest = hashlib.sha256(f"{sys.version}\0{sys.platform}\0{os.uname().machine if os.name == 'posix' else ''}".encode())
+    digest = hashlib.sha256(
+        f"{sys.version}\0{sys.platform}\0{os.uname().machine if os.name == 'posix' else ''}".encode()
+    )
     files = [project / name for name in ("pyproject.toml", "agent-runner.spec", "build.py", *environment.LOCKS)]
     files += [path for folder in ("src", "freeze") for path in (project / folder).rglob("*.py")]
     for path in sorted(files):

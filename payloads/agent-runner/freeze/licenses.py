@@ -20,8 +20,8 @@ def text(site_packages: Path, bundled: set[str]) -> str:
         name = normalize(dist.metadata["Name"])
         if name not in bundled:
             continue
-        metadata = dist.metadata
-        declared = metadata.get("License-Expression") or metadata.get("License") or "see below"
+        metadata = dist.metadata.json
+        declared = str(metadata.get("license_expression") or metadata.get("license") or "see below")
         texts = [
             Path(str(dist.locate_file(file))).read_text(encoding="utf-8", errors="replace").strip()
             for file in sorted(dist.files or [], key=str)

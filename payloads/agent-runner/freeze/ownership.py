@@ -38,7 +38,7 @@ class Distribution:
 
 @dataclass(frozen=True, order=True)
 class Unit:
-    """The highest importable thing that one distribution owns alone: `httpx`, or `langgraph.graph` below a namespace."""
+    """The highest importable thing with one owner: `httpx`, or `langgraph.graph` below a namespace."""
 
     name: str
     dist: str

@@ -28,7 +28,13 @@ EXTRA = ("anyio._backends._asyncio", "wsgiref.headers")
 WITH_METADATA = ("langchain-core", "langchain-ollama", "langsmith", "opentelemetry-api")
 
 # Need a distribution that is not in the lock, or serve a test suite.
-UNUSABLE = ("langchain_anthropic.middleware", "anyio.pytest_plugin", "pydantic.mypy", "pydantic.v1.mypy", "temporalio.testing")
+UNUSABLE = (
+    "langchain_anthropic.middleware",
+    "anyio.pytest_plugin",
+    "pydantic.mypy",
+    "pydantic.v1.mypy",
+    "temporalio.testing",
+)
 
 # Parts of the standard library that no agent uses.
 UNUSED = (
@@ -48,10 +54,12 @@ class Plan:
     source: str
 
     def save(self, path: Path) -> None:
+        """Writes it for the specification."""
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Plan:
+        """Reads what `save` wrote."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -79,17 +87,17 @@ def modules(dist: Distribution) -> list[str]:
 
 
 def defer_runtime_hooks(analysis: Any, expected: Iterable[str]) -> None:
-    """Turns the freezer's start-up hooks into modules that the runner imports when it needs them (`deferred.py`)."""
+    """Turns the freezer's start-up hooks into modules that the runner imports when it needs them (`frozen.py`)."""
     hooks = [(name, path, "PYMODULE") for name, path, _ in analysis.scripts if name.startswith("pyi_rth")]
     found = {name for name, _, _ in hooks}
     if found != set(expected):
-        raise SystemExit(f"the start-up hooks are {sorted(found)}, but agent_runner.deferred names {sorted(expected)}")
+        raise SystemExit(f"the start-up hooks are {sorted(found)}, but agent_runner.frozen names {sorted(expected)}")
     analysis.scripts[:] = [entry for entry in analysis.scripts if entry[0] not in found]
     analysis.pure.extend(hooks)
 
 
 def keep_essential_metadata(analysis: Any) -> None:
-    """Of a distribution's metadata a program reads the version and the entry points; licenses are collected elsewhere."""
+    """Drops the metadata that no program reads; the licenses among it are collected elsewhere."""
     kept = []
     for entry in analysis.datas:
         folder, _, name = entry[0].replace("\\", "/").rpartition("/")

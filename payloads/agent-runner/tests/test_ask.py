@@ -1,4 +1,4 @@
-"""`agent-runner ask` as a process, against stand-ins for the providers: the real libraries, streaming, tools, errors."""
+"""`agent-runner ask` as a process: the real libraries, streaming from stand-ins for the providers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+
 from support import providers
 from support.process import Runner
 from support.server import FakeServer
@@ -64,7 +65,15 @@ def test_a_model_that_never_stops_calling_tools_is_stopped(runner: Runner) -> No
 def test_openai_answers(runner: Runner) -> None:
     with providers.openai(lambda _: providers.openai_text("one", " two")) as openai:
         done = runner.run(
-            "ask", "--provider", "openai", "--model", "m", "--base-url", f"{openai.url}/v1", "hello", OPENAI_API_KEY="k-1"
+            "ask",
+            "--provider",
+            "openai",
+            "--model",
+            "m",
+            "--base-url",
+            f"{openai.url}/v1",
+            "hello",
+            OPENAI_API_KEY="k-1",
         )
     assert (done.returncode, done.stdout) == (0, "one two\n"), done.stderr
     ((path, body, headers),) = openai.requests
@@ -114,7 +123,15 @@ def test_a_refused_key_is_not_repeated(runner: Runner, provider: str, variable: 
     error = {"type": "error", "error": {"message": "bad key", "type": "authentication_error"}}
     with providers.openai(lambda _: (401, error)) as service:
         done = runner.run(
-            "ask", "--provider", provider, "--model", "m", "--base-url", service.url, "hello", **{variable: "secret-0815"}
+            "ask",
+            "--provider",
+            provider,
+            "--model",
+            "m",
+            "--base-url",
+            service.url,
+            "hello",
+            **{variable: "secret-0815"},
         )
     assert done.returncode == 1
     assert f"check {variable}" in done.stderr

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from agent_runner import frozen
 from conftest import PROJECT
 from support.process import Runner, config_for
 from support.server import PATIENCE, FakeServer
 
-HEAVY = {"langchain_core", "langgraph", "temporalio", "httpx", "pydantic", "asyncio", "ssl", "email", "http", "argparse"}
+HEAVY = {
+    "langchain_core",
+    "langgraph",
+    "temporalio",
+    "httpx",
+    "pydantic",
+    "asyncio",
+    "ssl",
+    "email",
+    "http",
+    "argparse",
+}
 
 
 def test_version(runner: Runner) -> None:
@@ -80,3 +94,18 @@ def test_version_imports_almost_nothing() -> None:
         command, env={"PYTHONPATH": str(PROJECT / "src")}, capture_output=True, timeout=PATIENCE, check=True
     )
     assert imported(done.stderr.decode()) & (HEAVY | {"json", "socket", "threading", "typing", "dataclasses"}) == set()
+
+
+def test_what_the_loader_put_into_the_environment_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_MEIPASS", "/tree", raising=False)
+    for name, value in {"LD_LIBRARY_PATH": "/tree", "LD_LIBRARY_PATH_ORIG": "/own", "_PYI_ARCHIVE_FILE": "x"}.items():
+        monkeypatch.setenv(name, value)
+    frozen.clean_environment()
+    assert os.environ["LD_LIBRARY_PATH"] == "/own"
+    assert not {"LD_LIBRARY_PATH_ORIG", "_PYI_ARCHIVE_FILE"} & os.environ.keys()
+
+
+def test_from_source_the_environment_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/own")
+    frozen.clean_environment()
+    assert os.environ["LD_LIBRARY_PATH"] == "/own"

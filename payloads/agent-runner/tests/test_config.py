@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from agent_runner import config
 from agent_runner.errors import ConfigError
 from support.process import config_for

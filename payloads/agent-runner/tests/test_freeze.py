@@ -6,9 +6,11 @@ import json
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
 from conftest import PROJECT
 from freeze import freezer, locks, plan, tree
 from freeze.ownership import Distribution, Unit
@@ -19,7 +21,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="the stand-in for the froz
 def test_a_lock_gives_names_and_versions(tmp_path: Path) -> None:
     lock = tmp_path / "a.lock"
     lock.write_text(
-        "# made by something==1\nPyYAML==6.0.3 \\\n    --hash=sha256:00\n    # via x==2\nlang_chain.core==1.0 ; python_version > '3'\n",
+        "# made by something==1\nPyYAML==6.0.3 \\\n    --hash=sha256:00\n    # via x==2\n"
+        "lang_chain.core==1.0 ; python_version > '3'\n",
         encoding="utf-8",
     )
     assert locks.read_lock(lock) == {"pyyaml": "6.0.3", "lang-chain-core": "1.0"}
@@ -38,6 +41,14 @@ def test_every_pin_has_a_hash_and_no_host_is_named(name: str) -> None:
     for block in re.split(r"\n(?=[A-Za-z0-9])", text)[1:]:
         assert "--hash=sha256:" in block, block.splitlines()[0]
     assert not re.search(r"https?://|--index|--find-links|--trusted", text)
+
+
+def test_every_dependency_of_the_project_is_locked() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    product = locks.read_lock(PROJECT / "requirements.lock")
+    tools = locks.read_lock(PROJECT / "requirements-build.lock")
+    assert set(project["project"]["dependencies"]) <= product.keys()
+    assert set(project["dependency-groups"]["build"]) <= tools.keys()
 
 
 def test_tools_and_product_agree_where_both_lock_a_distribution() -> None:
@@ -68,7 +79,9 @@ def fake_tree(folder: Path, report: object, code: int) -> Path:
     """A tree whose program prints a self-check report that somebody else wrote."""
     folder.mkdir()
     program = folder / "agent-runner"
-    program.write_text(f"#!{sys.executable}\nprint({json.dumps(report)!r})\nraise SystemExit({code})\n", encoding="utf-8")
+    program.write_text(
+        f"#!{sys.executable}\nprint({json.dumps(report)!r})\nraise SystemExit({code})\n", encoding="utf-8"
+    )
     program.chmod(0o755)
     return folder
 
@@ -100,7 +113,9 @@ def test_a_tree_without_a_program_is_refused(tmp_path: Path) -> None:
 
 def test_the_digest_sees_content_mode_and_name(tmp_path: Path) -> None:
     seen = set()
-    for number, (name, content, mode) in enumerate([("a", "1", 0o644), ("a", "2", 0o644), ("b", "1", 0o644), ("a", "1", 0o755)]):
+    for number, (name, content, mode) in enumerate(
+        [("a", "1", 0o644), ("a", "2", 0o644), ("b", "1", 0o644), ("a", "1", 0o755)]
+    ):
         root = tmp_path / str(number)
         root.mkdir()
         (root / name).write_text(content, encoding="utf-8")

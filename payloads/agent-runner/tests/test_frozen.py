@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import PROJECT, frozen_tree
 from freeze import freezer, locks, tree
 from support.process import Process, config_for
@@ -102,7 +103,12 @@ def test_it_works_from_a_strange_place_through_a_link_and_writes_nothing(tmp_pat
 def test_the_path_finds_it_as_well_as_a_path_does(tmp_path: Path) -> None:
     (tmp_path / "agent-runner").symlink_to(the_tree() / "agent-runner")
     done = subprocess.run(
-        ["agent-runner", "--version"], env={"PATH": str(tmp_path)}, cwd="/", capture_output=True, timeout=PATIENCE, check=True
+        ["agent-runner", "--version"],
+        env={"PATH": str(tmp_path)},
+        cwd="/",
+        capture_output=True,
+        timeout=PATIENCE,
+        check=True,
     )
     assert done.stdout == b"agent-runner 0.1.0\n"
 
@@ -111,7 +117,12 @@ def test_a_hostile_python_environment_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit(99)", encoding="utf-8")
     variables = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": str(tmp_path), "PYTHONSTARTUP": str(tmp_path / "json.py")}
     done = subprocess.run(
-        [the_tree() / "agent-runner", "--self-check"], env=variables, cwd=tmp_path, capture_output=True, timeout=60, check=False
+        [the_tree() / "agent-runner", "--self-check"],
+        env=variables,
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

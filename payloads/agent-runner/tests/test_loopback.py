@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from agent_runner.loopback import Client, Unreachable
 
 
@@ -58,7 +59,10 @@ def test_the_request_is_complete() -> None:
     ("data", "answer"),
     [
         (b'HTTP/1.1 201 Created\r\ncontent-length: 7\r\n\r\n{"a":1}', (201, {"a": 1})),
-        (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4;x=y\r\n":1}\r\n0\r\n\r\n', (200, {"a": 1})),
+        (
+            b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4;x=y\r\n":1}\r\n0\r\n\r\n',
+            (200, {"a": 1}),
+        ),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", (204, None)),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found", (404, None)),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", (200, None)),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import PROJECT
 
 PROBE = """
@@ -27,8 +28,12 @@ def run(folder: Path, names: list[str]) -> dict[str, Any]:
     listing.write_text(json.dumps({"modules": [{"name": n, "dist": f"{n}-dist"} for n in names]}), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", PROBE, str(listing), str(folder)],
-        env={"PYTHONPATH": str(PROJECT / "src"), "SOME_VARIABLE": "1"}, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        env={"PYTHONPATH": str(PROJECT / "src"), "SOME_VARIABLE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.process import Runner, config_for
 from support.server import PATIENCE, TOKEN, FakeServer, Request
 
@@ -91,7 +92,7 @@ def test_it_leaves_in_time_when_supervisor_and_server_both_hang(
     process.handshake()
     release = threading.Event()
 
-    def hang(request: Request) -> None:
+    def hang(_request: Request) -> None:
         """Leaves every request from now on without an answer."""
         arrived.set()
         release.wait()
@@ -123,7 +124,7 @@ def test_it_survives_an_outage_and_says_so_once(runner: Runner, server: FakeServ
     process.handshake()
     failing = [0]
 
-    def away(request: Request) -> tuple[int, Any]:
+    def away(_request: Request) -> tuple[int, Any]:
         failing[0] += 1
         return 503, {"error": "starting"}
 
@@ -166,6 +167,16 @@ def test_a_refused_token_is_a_config_error(runner: Runner, server: FakeServer, t
     assert "wrong-token-0815" not in process.log() + str(handshake)
 
 
+def test_a_token_refused_later_is_a_crash_because_a_restart_brings_the_new_one(
+    runner: Runner, server: FakeServer, tmp_path: Path
+) -> None:
+    process = runner.supervised(config_for(server.url, tmp_path))
+    assert process.handshake()["event"] == "ready"
+    server.override = lambda _request: (401, {"error": "no such token"})
+    assert process.wait() == 1
+    assert "refuses the token" in process.log()
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -196,7 +207,7 @@ def test_an_unknown_key_fails_the_handshake(runner: Runner, server: FakeServer, 
 
 def test_a_proxy_in_the_environment_is_not_asked(runner: Runner, server: FakeServer, tmp_path: Path) -> None:
     with FakeServer() as proxy:
-        variables = {name: proxy.url for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")}
+        variables = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"), proxy.url)
         process = runner.supervised(config_for(server.url, tmp_path), **variables)
         assert process.handshake()["event"] == "ready"
         assert proxy.requests == []

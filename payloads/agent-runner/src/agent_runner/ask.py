@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from agent_runner import deferred, providers
+from agent_runner import frozen, providers
 from agent_runner.errors import RunnerError
 
 
@@ -14,7 +14,7 @@ def main(argv: list[str]) -> int:
     """Runs one turn. The answer, and nothing else, goes to standard output."""
     options = _parser().parse_args(argv)
     spec = providers.ModelSpec.of(options.provider, options.model, options.base_url)
-    deferred.install()
+    frozen.install_hooks()
     model = providers.chat_model(spec)  # first: a missing key must not wait for the graph library
 
     from agent_runner import graph, tools
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="agent-runner ask",
         description="Put one question to a model and stream the answer.",
-        epilog="Keys come from the environment only: ANTHROPIC_API_KEY, OPENAI_API_KEY. OLLAMA_HOST says where Ollama is.",
+        epilog="Keys come from the environment only: ANTHROPIC_API_KEY, OPENAI_API_KEY. OLLAMA_HOST: where Ollama is.",
     )
     parser.add_argument("--provider", required=True, metavar="PROVIDER", help=", ".join(providers.PROVIDERS))
     parser.add_argument("--model", required=True, help="the provider's name for the model")

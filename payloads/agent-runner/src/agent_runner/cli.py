@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from agent_runner import __version__
+from agent_runner import __version__, frozen
 from agent_runner.errors import RunnerError, UsageError
 
 USAGE = """\
@@ -30,6 +30,7 @@ _HELP_HINT = "see 'agent-runner --help'"
 
 def main(argv: list[str]) -> int:
     """Runs one command and returns its exit code."""
+    frozen.clean_environment()
     try:
         return _dispatch(argv)
     except RunnerError as error:

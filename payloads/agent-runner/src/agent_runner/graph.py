@@ -46,9 +46,7 @@ def build_agent(
 
 def stream_answer(agent: CompiledStateGraph[Any, Any, Any, Any], message: str) -> Iterator[str]:
     """The model's text as it arrives. What tools return is the model's business and is not part of it."""
-    stream = agent.stream(
-        {"messages": [HumanMessage(message)]}, {"recursion_limit": MAX_STEPS}, stream_mode="messages"
-    )
+    stream = agent.stream({"messages": [HumanMessage(message)]}, {"recursion_limit": MAX_STEPS}, stream_mode="messages")
     said: str | None = None
     try:
         for chunk, _metadata in stream:
@@ -62,5 +60,6 @@ def stream_answer(agent: CompiledStateGraph[Any, Any, Any, Any], message: str) -
                 yield text
     except GraphRecursionError as error:
         raise RunnerError(
-            f"the model did not come to an answer within {MAX_STEPS} steps", "ask for less at once, or use another model"
+            f"the model did not come to an answer within {MAX_STEPS} steps",
+            "ask for less at once, or use another model",
         ) from error

@@ -35,7 +35,7 @@ class ModelSpec:
             raise RunnerError("no model is named", "give one with --model")
         if base_url is not None and not base_url.startswith(("http://", "https://")):
             raise RunnerError(f"base URL {base_url!r} is not an http or https address")
-        return cls(cast(Provider, provider), model, base_url)
+        return cls(provider, model, base_url)
 
 
 def chat_model(spec: ModelSpec) -> BaseChatModel:

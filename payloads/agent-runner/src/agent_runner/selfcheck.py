@@ -12,11 +12,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from agent_runner import __version__, checks, stdio
+from agent_runner import __version__, checks, frozen, stdio
 from agent_runner.errors import EXIT_FAILED, RunnerError
 
 SCHEMA = 1
@@ -42,15 +43,13 @@ def run(modules_file: Path, root: Path) -> dict[str, Any]:
         if name.upper() not in _KEPT_VARIABLES:
             del os.environ[name]
     sys.addaudithook(_refuse_network)
-    from agent_runner import deferred
-
-    deferred.install()
+    frozen.install_hooks()
     root = root.resolve()
     modules = [
         _attempt({"name": entry["name"], "dist": entry["dist"]}, _import_from(entry["name"], root))
         for entry in json.loads(modules_file.read_text(encoding="utf-8"))["modules"]
     ]
-    results = [_attempt({"name": check.__name__}, lambda check=check: check(root)) for check in checks.ALL]
+    results = [_attempt({"name": check.__name__}, partial(check, root)) for check in checks.ALL]
     return {
         "schema": SCHEMA,
         "version": __version__,

@@ -87,6 +87,9 @@ class Worker:
                 self._id = None
                 self._enter()
                 self._log(f"the server did not know this worker; registered again as {self._id}")
+        except ConfigError as error:
+            # It was right when we started, so a restart, which brings the config of today, will help.
+            raise RunnerError(error.reason, error.hint) from error
         except (Unreachable, _Refused) as error:
             # Said once per outage: a server that is away for an hour must not fill the log.
             if self._failures == 0:

@@ -32,7 +32,12 @@ class Process:
 
     def __init__(self, command: list[str], environment: Mapping[str, str], cwd: Path | None) -> None:
         self.popen = subprocess.Popen(
-            command, env=dict(environment), cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            env=dict(environment),
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         self._lines: list[str] = []
         self._changed = threading.Condition()
@@ -104,9 +109,9 @@ class Runner:
         self.environment = dict(environment)
         self._started: list[Process] = []
 
-    def start(self, *arguments: str, cwd: Path | None = None, **variables: str) -> Process:
+    def start(self, *arguments: str, **variables: str) -> Process:
         """Starts it with nothing in the environment but what is given."""
-        process = Process([*self.command, *arguments], self._environment(variables), cwd)
+        process = Process([*self.command, *arguments], self._environment(variables), None)
         self._started.append(process)
         return process
 

@@ -88,7 +88,12 @@ def ollama_tool_call(name: str) -> list[dict[str, Any]]:
 
 def _ollama_parts(messages: Any) -> Iterator[dict[str, Any]]:
     for message in messages:
-        yield {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant"} | message, "done": False}
+        yield {
+            "model": "m",
+            "created_at": "2026-01-01T00:00:00Z",
+            "message": {"role": "assistant"} | message,
+            "done": False,
+        }
 
 
 def _ollama_done() -> dict[str, Any]:
