@@ -4,6 +4,7 @@
 //! does. So the bundle is registered as a non-alloc section and found by its name when it is no longer at the end of the file.
 
 use super::Damage;
+use object::FileKind;
 use object::elf::{FileHeader32, FileHeader64};
 use object::endian::Endianness;
 use object::read::elf::{FileHeader, SectionHeader};
@@ -13,8 +14,8 @@ use std::ops::Range;
 pub(super) const SECTION: &[u8] = b".stigmer.bundle";
 
 /// Where the section table says the bundle lies; `None` if there is no such section.
-pub(super) fn find(data: &[u8], is_64: bool) -> Result<Option<Range<u64>>, Damage> {
-    if is_64 {
+pub(super) fn find(data: &[u8]) -> Result<Option<Range<u64>>, Damage> {
+    if matches!(FileKind::parse(data), Ok(FileKind::Elf64)) {
         find_in::<FileHeader64<Endianness>>(data)
     } else {
         find_in::<FileHeader32<Endianness>>(data)

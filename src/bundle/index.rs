@@ -333,6 +333,7 @@ impl Component {
                 Limits::COMPONENT_RAW
             )));
         }
+        self.check_contents(stream)?;
         for Entry { path, kind } in &self.entries {
             if let EntryKind::Link { target } = kind {
                 check_link(path, target, &kinds)?;
@@ -348,6 +349,38 @@ impl Component {
             )));
         }
         Ok(())
+    }
+
+    /// The contents follow one another without gap or overlap and fill the stream; files share one only if they are equal.
+    /// So no byte is decoded for nothing, and no small bundle can ask for endless work.
+    fn check_contents(&self, stream: u64) -> Result<(), Damage> {
+        let mut contents: Vec<(u64, u64, Digest, &TreePath)> = self
+            .files()
+            .filter(|(_, _, size, ..)| *size != 0)
+            .map(|(path, _, size, at, blake3)| (at, size, blake3, path))
+            .collect();
+        contents.sort_unstable();
+        let mut end = 0;
+        let mut last = None;
+        for (at, size, blake3, path) in contents {
+            if last == Some((at, size, blake3)) {
+                continue;
+            }
+            last = Some((at, size, blake3));
+            if at != end {
+                return Err(Damage::new(format!(
+                    "the content of `{path}` overlaps another, or leaves a gap"
+                )));
+            }
+            end = at.saturating_add(size);
+        }
+        if end == stream {
+            Ok(())
+        } else {
+            Err(Damage::new(format!(
+                "its files fill {end} bytes of the {stream} in its frames"
+            )))
+        }
     }
 
     /// The payload digest its entries give: BLAKE3 over path, kind, mode, size and content digest of each, in order.

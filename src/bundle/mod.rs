@@ -8,20 +8,25 @@
 //! where, and never panics (`fuzz/` holds a target for each).
 
 mod carrier;
+mod content;
 mod cut;
 mod digest;
 mod elf;
 mod elf_write;
+mod extract;
 mod footer;
 mod index;
 mod macho;
+mod macho_write;
 mod manifest;
 mod pack;
 mod pe;
+mod pe_write;
 mod scan;
 mod self_check;
 mod stream;
 mod tree_path;
+mod verify;
 
 pub use carrier::{Carrier, CarrierKind, Located};
 pub use cut::{Cutting, compress};
@@ -32,6 +37,7 @@ pub use manifest::{MANIFEST, Manifest};
 pub use pack::{Packed, Packing};
 pub use self_check::SelfCheck;
 pub use tree_path::{PathError, TreePath};
+pub use verify::{CodePart, Problem, Verified};
 
 use std::io;
 use std::path::PathBuf;

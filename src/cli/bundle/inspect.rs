@@ -3,7 +3,7 @@
 use super::super::output::bytes;
 use super::super::{Outcome, Output};
 use super::{kind_name, or_self};
-use crate::bundle::{Carrier, Component, Digest, Entry, EntryKind, FORMAT_VERSION};
+use crate::bundle::{Carrier, CodePart, Component, Digest, Entry, EntryKind, FORMAT_VERSION};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -66,12 +66,10 @@ impl Args {
         let footer = carrier.footer();
         let range = carrier.range();
         let (digest, size) = carrier.code_digest();
-        let status = if footer.code_digest == Digest::NONE {
-            "not recorded"
-        } else if (footer.code_digest, footer.code_len) == (digest, size) {
-            "as packed"
-        } else {
-            "changed since packing"
+        let status = match carrier.code_part() {
+            CodePart::NotRecorded => "not recorded",
+            CodePart::AsPacked => "as packed",
+            CodePart::Changed => "changed since packing",
         };
         let report = Report {
             path: &path,

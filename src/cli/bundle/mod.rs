@@ -1,7 +1,9 @@
 //! `stigmer bundle`: pack, inspect, verify and extract carriers of any platform on any host.
 
+mod extract;
 mod inspect;
 mod pack;
+mod verify;
 
 use super::{Failure, Outcome};
 use crate::bundle::CarrierKind;
@@ -20,6 +22,10 @@ enum Command {
     Pack(pack::Args),
     /// Show what a carrier holds
     Inspect(inspect::Args),
+    /// Check every byte of a carrier
+    Verify(verify::Args),
+    /// Take a component, or one file of it, out of a carrier
+    Extract(extract::Args),
 }
 
 impl Args {
@@ -27,6 +33,8 @@ impl Args {
         match self.command {
             Command::Pack(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Verify(args) => args.run(),
+            Command::Extract(args) => args.run(),
         }
     }
 }
