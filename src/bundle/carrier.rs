@@ -64,6 +64,11 @@ impl Carrier {
         }
     }
 
+    /// Finds the bundle in the bytes of a file, as [`Carrier::open`] does in a file of the name `path`.
+    pub fn locate(data: &[u8], path: &Path) -> Result<Located, BundleError> {
+        locate(data).map_err(|missing| missing.at(path))
+    }
+
     /// Opens the running executable.
     pub fn open_self() -> Result<Self, BundleError> {
         Self::open(&std::env::current_exe()?)

@@ -15,6 +15,8 @@ mod elf;
 mod elf_write;
 mod extract;
 mod footer;
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod macho;
 mod macho_write;
@@ -31,7 +33,7 @@ mod verify;
 pub use carrier::{Carrier, CarrierKind, Located};
 pub use cut::{Cutting, compress};
 pub use digest::{Digest, ParseDigestError};
-pub use footer::{FOOTER_LEN, FORMAT_VERSION, Footer, HEAD_LEN, MAX_COMPONENTS, Slot};
+pub use footer::{FOOTER_LEN, FORMAT_VERSION, Footer, HEAD_LEN, MAX_COMPONENTS, Parsed, Slot, head};
 pub use index::{Component, Entry, EntryKind, Frame, Index, Limits};
 pub use manifest::{MANIFEST, Manifest};
 pub use pack::{Packed, Packing};

@@ -18,6 +18,9 @@ use fs_err as fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// A bundle's length is a multiple of this. Head and footer are.
+const BUNDLE_ALIGN: u64 = 16;
+
 /// What to pack, and how.
 #[derive(Debug)]
 pub struct Packing<'a> {
@@ -150,11 +153,16 @@ impl Packing<'_> {
 
     /// Writes the carrier beside its place, reads it back, and moves it there. Returns its size.
     fn write(&self, base: &[u8], index: &Index, frames: &[Compressed]) -> Result<u64, BundleError> {
-        let index_bytes = serde_json::to_vec(index).map_err(std::io::Error::from)?;
+        let frames_len: u64 = frames.iter().map(|frame| frame.bytes.len() as u64).sum();
+        let mut index_bytes = serde_json::to_vec(index).map_err(std::io::Error::from)?;
+        // Line ends fill the index up, so that the bundle's length is a multiple of 16: an ELF note and the signatures
+        // of the other carriers want that of whatever stands in front of them.
+        while !(frames_len + index_bytes.len() as u64).is_multiple_of(BUNDLE_ALIGN) {
+            index_bytes.push(b'\n');
+        }
         if index_bytes.len() as u64 > Limits::INDEX_LEN {
             return Err(self.refuse_base(format!("the index would take {} bytes", index_bytes.len())));
         }
-        let frames_len = frames.iter().map(|frame| frame.bytes.len() as u64).sum();
         let mut footer = Footer {
             frames_len,
             index_len: index_bytes.len() as u64,
