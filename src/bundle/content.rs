@@ -115,7 +115,8 @@ pub(super) struct BadFrame {
 }
 
 /// Decodes what `wanted` needs of `component` and feeds it, and returns the frames that were bad. `wanted` must be sorted
-/// by where in the stream its contents begin; as contents do not overlap (the index was checked), so are their ends.
+/// by where in the stream its contents begin, an empty one first; as contents do not overlap (the index was checked), so
+/// are their ends.
 pub(super) fn read<S: Sink>(
     carrier: &Carrier,
     component: &Component,

@@ -27,11 +27,15 @@ impl Carrier {
                 EntryKind::Link { .. } => {}
                 EntryKind::File { size, at, blake3, .. } => {
                     fs::File::create_new(&full)?;
-                    files.push((*at, path, Wanted::new(*at, *size, *blake3, Appended(full))));
+                    files.push((
+                        (*at, *size),
+                        path,
+                        Wanted::new(*at, *size, *blake3, Appended(full)),
+                    ));
                 }
             }
         }
-        files.sort_by_key(|(at, ..)| *at);
+        files.sort_by_key(|(place, ..)| *place);
         let (paths, mut wanted): (Vec<_>, Vec<_>) = files
             .into_iter()
             .map(|(_, path, content)| (path, content))

@@ -78,12 +78,11 @@ fn problems_of(carrier: &Carrier, component: &Component) -> Vec<Problem> {
         .files()
         .map(|(path, _, size, at, blake3)| (path, size, at, blake3))
         .collect();
-    files.sort_by_key(|(_, _, at, _)| *at);
+    files.sort_by_key(|(_, size, at, _)| (*at, *size));
     let mut wanted: Vec<_> = files
         .iter()
         .map(|(_, size, at, blake3)| Wanted::new(*at, *size, *blake3, Nowhere))
         .collect();
-    // Both are sorted by the same key, and `read` sorts stably, so they stay side by side.
     let bad = read(carrier, component, &mut wanted);
     let mut problems = Vec::new();
     for frame in bad {
