@@ -2,7 +2,7 @@
 
 use super::super::output::bytes;
 use super::super::{Exit, Failure, Outcome, Output};
-use super::or_self;
+use super::{count, or_self};
 use crate::bundle::{Carrier, Component, EntryKind, TreePath};
 use serde::Serialize;
 use std::io::{self, Seek};
@@ -77,8 +77,9 @@ impl Args {
             })?;
         } else {
             output.note(format_args!(
-                "{}: {files} files, {}, verified",
+                "{}: {}, {}, verified",
                 self.to.display(),
+                count(files, "file"),
                 bytes(size)
             ));
         }

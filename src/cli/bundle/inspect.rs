@@ -2,7 +2,7 @@
 
 use super::super::output::bytes;
 use super::super::{Outcome, Output};
-use super::{kind_name, or_self};
+use super::{count, kind_name, or_self};
 use crate::bundle::{Carrier, CodePart, Component, Digest, Entry, EntryKind, FORMAT_VERSION};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -135,11 +135,11 @@ fn print(output: Output, report: &Report<'_>) -> std::io::Result<()> {
         output.line(format_args!("  digest     {}", row.digest))?;
         output.line(format_args!("  entrypoint {}", row.entrypoint))?;
         output.line(format_args!(
-            "  content    {} files, {}, compressed to {} in {} frames",
-            row.files,
+            "  content    {}, {}, compressed to {} in {}",
+            count(row.files, "file"),
             bytes(row.raw),
             bytes(row.compressed),
-            row.frames
+            count(row.frames, "frame")
         ))?;
         for entry in row.entries.unwrap_or_default() {
             output.line(format_args!("  {}", describe(entry)))?;

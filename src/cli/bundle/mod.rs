@@ -18,13 +18,10 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a carrier of a bare binary and the trees of its components
+    // What each one does stands where its options are, so that `--help` tells all of it.
     Pack(pack::Args),
-    /// Show what a carrier holds
     Inspect(inspect::Args),
-    /// Check every byte of a carrier
     Verify(verify::Args),
-    /// Take a component, or one file of it, out of a carrier
     Extract(extract::Args),
 }
 
@@ -54,4 +51,9 @@ fn kind_name(kind: CarrierKind) -> &'static str {
         CarrierKind::Pe => "PE",
         CarrierKind::Plain => "plain",
     }
+}
+
+/// A number of things for people: `1 frame`, `2 frames`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -2,7 +2,7 @@
 
 use super::super::output::bytes;
 use super::super::{Failure, Outcome, Output};
-use super::or_self;
+use super::{count, or_self};
 use crate::bundle::{BundleError, Carrier, CodePart, TreePath};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -151,10 +151,10 @@ fn print(output: Output, report: &Report<'_>) -> Result<(), Failure> {
         }
     }
     output.line(format_args!(
-        "{}: bundle {}, {} files, {}; code part {}",
+        "{}: bundle {}, {}, {}; code part {}",
         report.path.display(),
         report.bundle,
-        report.files,
+        count(report.files, "file"),
         bytes(report.bytes),
         report.code_part
     ))?;
