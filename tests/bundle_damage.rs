@@ -148,7 +148,7 @@ fn bytes_missing_from_the_middle_are_noticed() {
     let (code, said) =
         subject.with(|bytes| drop(bytes.drain(subject.bundle.start..subject.bundle.start + 4096)));
     assert_eq!(code, 1, "{said}");
-    let (code, said) = subject.with(|bytes| drop(bytes.drain(..subject.bundle.start + 1)));
+    let (code, said) = subject.with(|bytes| drop(bytes.drain(..=subject.bundle.start)));
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("cut off"), "{said}");
 }

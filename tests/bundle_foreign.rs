@@ -88,8 +88,7 @@ fn macho_grows_its_last_segment_over_the_bundle() {
         let object::File::MachO64(parsed) = parsed else {
             panic!("it is 64-bit")
         };
-        let mut segments =
-            object::ObjectSegment::file_range(&object::Object::segments(&parsed).last().expect("segments"));
+        let mut segments = object::ObjectSegment::file_range(&parsed.segments().last().expect("segments"));
         segments.1 += segments.0;
         assert_eq!(segments.1, bytes.len() as u64, "`__LINKEDIT` ends with the file");
         let (code, said) = verify(&carrier);

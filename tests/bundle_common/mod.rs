@@ -1,6 +1,7 @@
 //! What the tests of the bundle room share: small trees, small executables of every kind, and carriers made by hand.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::allow_attributes,
     reason = "each test file uses a part of it"
 )]
