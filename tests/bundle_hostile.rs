@@ -109,7 +109,7 @@ fn links_that_lead_elsewhere() {
             drop(c.entries.splice(
                 0..0,
                 [entry("a", EntryKind::Dir), link("b", "a"), link("b/c", "../run")],
-            ))
+            ));
         },
         "not a listed directory",
     );

@@ -1,4 +1,5 @@
 //! Packing: what goes in comes out, always in the same bytes, and what should not go in is refused by name.
+#![cfg(unix)]
 
 mod bundle_common;
 

@@ -352,7 +352,8 @@ fn ending_at(data: &[u8], end: u64) -> Result<Option<Located>, Missing> {
     }))
 }
 
-fn named(path: &Path, action: &str, source: &io::Error) -> BundleError {
+/// An error of a call that does not name the path itself.
+pub(super) fn named(path: &Path, action: &str, source: &io::Error) -> BundleError {
     BundleError::Io(io::Error::new(
         source.kind(),
         format!("failed to {action} `{}`: {source}", path.display()),

@@ -2,6 +2,7 @@
 //!
 //! This is for people who want to look or to repackage; what is run comes from the store.
 
+use super::carrier::named;
 use super::content::{State, Wanted, read};
 use super::{BundleError, Carrier, Component, Damage, Entry, EntryKind, TreePath};
 use crate::platform;
@@ -50,12 +51,13 @@ impl Carrier {
         for Entry { path, kind } in &component.entries {
             let full = path.below(&root);
             match kind {
-                EntryKind::Link { target } => platform::symlink(Path::new(target), &full)?,
-                EntryKind::File { exec, .. } => platform::set_mode(&full, if *exec { 0o755 } else { 0o644 })?,
+                EntryKind::Link { target } => platform::symlink(Path::new(target), &full)
+                    .map_err(|e| named(&full, "create the link", &e))?,
+                EntryKind::File { exec, .. } => set_mode(&full, *exec)?,
                 EntryKind::Dir => {}
             }
         }
-        platform::rename_no_clobber(&root, to)?;
+        platform::rename_no_clobber(&root, to).map_err(|e| named(to, "create", &e))?;
         Ok(())
     }
 
@@ -66,8 +68,9 @@ impl Carrier {
             .prefix(".stigmer-extract-")
             .tempfile_in(beside(to))?;
         let exec = self.read_file(component, path, fs::File::from_parts(file.reopen()?, file.path()))?;
-        platform::set_mode(file.path(), if exec { 0o755 } else { 0o644 })?;
-        file.persist_noclobber(to).map_err(|e| e.error)?;
+        set_mode(file.path(), exec)?;
+        file.persist_noclobber(to)
+            .map_err(|e| named(to, "create", &e.error))?;
         Ok(())
     }
 
@@ -103,6 +106,11 @@ impl Carrier {
             )))),
         }
     }
+}
+
+/// The permissions of a file taken out: those of any other file of a person.
+fn set_mode(path: &Path, exec: bool) -> Result<(), BundleError> {
+    platform::set_mode(path, if exec { 0o755 } else { 0o644 }).map_err(|e| named(path, "set the mode of", &e))
 }
 
 /// A file that is open only while something is appended to it, so that no number of files exhausts what the system allows.

@@ -60,7 +60,7 @@ impl Manifest {
                 manifest.name
             )));
         }
-        if !super::index::is_version(&manifest.version) {
+        if !super::rules::is_version(&manifest.version) {
             return Err(refuse(format!(
                 "its version {:?} is not 1 to {} printable characters without spaces",
                 manifest.version,

@@ -24,6 +24,7 @@ mod manifest;
 mod pack;
 mod pe;
 mod pe_write;
+mod rules;
 mod scan;
 mod self_check;
 mod stream;

@@ -209,8 +209,10 @@ impl Packing<'_> {
             return Err(written.error(super::Damage::new("it does not read back as it was written")));
         }
         drop(written);
-        platform::set_mode(file.path(), 0o755)?;
-        file.persist(self.out).map_err(|e| e.error)?;
+        platform::set_mode(file.path(), 0o755)
+            .map_err(|e| carrier::named(file.path(), "make executable", &e))?;
+        file.persist(self.out)
+            .map_err(|e| carrier::named(self.out, "write", &e.error))?;
         Ok(code.len() as u64 + bundle_len)
     }
 }
