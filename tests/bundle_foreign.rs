@@ -116,6 +116,9 @@ fn macho_that_cannot_carry_is_refused() {
     let mut base = images::macho(Signature::None);
     base.extend(b"something else, more than padding");
     assert!(refused(&base).contains("not last"));
+    let mut base = images::macho(Signature::AdHoc);
+    base[20..24].copy_from_slice(&8_u32.to_le_bytes());
+    assert!(refused(&base).contains("load commands"));
     let universal = [0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 1, 1, 0, 0, 7, 0, 0, 0, 3];
     let mut base = universal.to_vec();
     base.resize(200, 0);

@@ -111,8 +111,11 @@ fn remove_ad_hoc_signature(out: &mut Vec<u8>) -> Result<(), String> {
     out[end - signature.len..end].fill(0);
     let (count, len) = four(out, 16).zip(four(out, 20)).ok_or("its header is cut off")?;
     put(out, 16, &(count - 1).to_le_bytes());
-    #[expect(clippy::cast_possible_truncation, reason = "it was read from four bytes")]
-    put(out, 20, &(len - signature.len as u32).to_le_bytes());
+    let len = u32::try_from(signature.len)
+        .ok()
+        .and_then(|removed| len.checked_sub(removed))
+        .ok_or("its load commands are longer than its header says")?;
+    put(out, 20, &len.to_le_bytes());
     let linkedit = self::commands(out)?
         .into_iter()
         .find(|c| c.cmd == LC_SEGMENT_64 && name(out, c.at).starts_with(b"__LINKEDIT\0"));
