@@ -26,7 +26,7 @@ host: ## Build the bare executable
 
 # Packing compresses for half a minute, so it happens only when one of its two inputs is newer.
 $(CARRIER): host runner
-	@if [ ! -e $@ ] || [ $(HOST_EXE) -nt $@ ] || [ $(TREE).stamp -nt $@ ]; then \
+	@if [ ! -e $@ ] || [ $(HOST_EXE) -nt $@ ] || [ build/agent-runner/built.json -nt $@ ]; then \
 		echo '==> pack: the tree into the executable'; \
 		$(HOST_EXE) bundle pack --base $(HOST_EXE) --component agent-runner=$(TREE) --out $@; \
 	else echo '==> pack: $@ is up to date'; fi
@@ -57,6 +57,7 @@ check: ## Run the lints
 	@echo '==> lints'
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(PYTHON) payloads/agent-runner/build.py --lint
 
 bench: build ## Run the benchmarks against their peers; writes docs/benchmarks.md and its plot
 	$(CARGO) bench --locked --bench figures
