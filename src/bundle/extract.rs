@@ -8,7 +8,7 @@ use super::{BundleError, Carrier, Component, Damage, Entry, EntryKind, TreePath,
 use crate::platform;
 use fs_err as fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 impl Carrier {
     /// Writes the whole tree of `component` to `to`, which must not exist.
