@@ -14,6 +14,7 @@ use super::state::ServerState;
 use super::{LaunchConfig, LaunchEvent, SuperviseError};
 use crate::home::Home;
 use crate::platform;
+use crate::store::{Depth, Progress};
 use std::io::{self, BufReader, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -54,6 +55,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub fn start(
     home: &Home,
     request: &StartRequest,
+    progress: &dyn Progress,
     observe: &mut dyn FnMut(&LaunchEvent),
 ) -> Result<Started, SuperviseError> {
     if let Some(started) = running(home, request, true)? {
@@ -69,7 +71,8 @@ pub fn start(
     observe(&LaunchEvent::Preparing);
     // Here, and not only in the supervisor, so that a terminal sees the progress and the errors of it. What is
     // given back is kept until the supervisor has its own.
-    let component = crate::component::resolve(home, AGENT_RUNNER, request.local.as_deref())?;
+    let component =
+        crate::component::resolve(home, AGENT_RUNNER, request.local.as_deref(), Depth::Evidence, progress)?;
     check_port(port)?;
     let config = LaunchConfig::new(home, &settings, port, request.local.as_deref())?;
     let mut supervisor = spawn(home, &config)?;

@@ -18,6 +18,7 @@ use super::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use crate::component::Ready;
 use crate::home::Home;
 use crate::platform::{self, ParentDeath};
+use crate::store::{self, Depth, Silent};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -76,7 +77,9 @@ fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock,
     ServerState::remove(home);
     platform::end_children_with_us()?;
     let local = config.local.as_ref().map(PathBuf::from);
-    let component = crate::component::resolve(home, AGENT_RUNNER, local.as_deref())?;
+    // The launcher has just looked at the whole entry, and holds it until we do.
+    let depth = Depth::Entrypoint;
+    let component = crate::component::resolve(home, AGENT_RUNNER, local.as_deref(), depth, &Silent)?;
     fs_err::create_dir_all(home.logs())?;
     Ok((lock, component))
 }
@@ -338,6 +341,7 @@ impl Supervisor {
             let event = LaunchEvent::Up(Box::new(self.status()));
             self.tell(&event);
             self.sink.event("all components are ready");
+            self.confirm_durable();
         }
     }
 
@@ -447,6 +451,14 @@ impl Supervisor {
                 self.begin_stop().await;
             }
         }
+    }
+
+    /// Flushes the entry to disk now that nobody waits for it, and notes that in its stamp. If this fails, the first start
+    /// after the next boot of the machine verifies the entry, which is what it would have saved.
+    fn confirm_durable(&self) {
+        let Some(digest) = self.payload.as_ref().and_then(|text| text.parse().ok()) else { return };
+        let home = self.home.clone();
+        std::thread::spawn(move || store::confirm_durable(&home, digest, &Silent));
     }
 
     fn status(&self) -> Status {

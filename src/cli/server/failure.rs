@@ -1,9 +1,8 @@
 //! What can go wrong with the platform, in words for people.
 
 use crate::cli::{Exit, Failure};
-use crate::component::ComponentError;
 use crate::supervise::settings::SettingsError;
-use crate::supervise::{StartFailure, SuperviseError, chain};
+use crate::supervise::{StartFailure, SuperviseError};
 
 impl From<SuperviseError> for Failure {
     fn from(error: SuperviseError) -> Self {
@@ -12,7 +11,7 @@ impl From<SuperviseError> for Failure {
             SuperviseError::Settings(SettingsError::Io(error)) => error.into(),
             SuperviseError::Settings(error) => Self::from_error(Exit::Config, &error)
                 .hint("the keys of [server] are port, stop_timeout_s and start_timeout_s"),
-            SuperviseError::Component(error) => component(error),
+            SuperviseError::Component(error) => error.into(),
             SuperviseError::NotUnicode(_) => {
                 Self::from_error(Exit::Config, &error).hint("use a path whose name is plain text")
             }
@@ -54,17 +53,6 @@ pub(super) fn hung(pid: u32) -> Failure {
     .hint(format!(
         "if it is suspended, `kill -CONT {pid}` wakes it; else `kill -KILL {pid}` ends it and, with it, its components"
     ))
-}
-
-fn component(error: ComponentError) -> Failure {
-    match error {
-        ComponentError::Bundle(error) => {
-            let failure = Failure::from(error);
-            failure.hint("or run a local agent-runner: `stigmer server --use-local-binary PATH`")
-        }
-        other => Failure::new(Exit::Unavailable, chain(&other))
-            .hint("`--use-local-binary PATH` runs the agent-runner at PATH"),
-    }
 }
 
 fn failed(failure: &StartFailure) -> Failure {

@@ -2,6 +2,7 @@
 
 use super::{Failure, Output, stop};
 use crate::cli::Outcome;
+use crate::cli::progress::Shown;
 use crate::home::Home;
 use crate::supervise::LaunchEvent;
 use crate::supervise::client::{Found, look};
@@ -23,7 +24,7 @@ struct StartReport<'a> {
 pub(super) fn start(home: &Home, request: &StartRequest, output: Output) -> Outcome {
     let began = Instant::now();
     let mut progress = Progress::new(output);
-    let started = launch::start(home, request, &mut |event| progress.show(event));
+    let started = launch::start(home, request, &Shown::new(output), &mut |event| progress.show(event));
     progress.clear();
     match started? {
         Started::New(status) => {
