@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 /// The version of the shape of everything printed with `--json`. It stands in each object as `schema`.
-pub const JSON_SCHEMA: u32 = 1;
+pub(super) const JSON_SCHEMA: u32 = 1;
 
 /// How a command speaks.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,6 @@ impl Output {
 }
 
 /// A number of bytes for people: `31.9 MB`, powers of ten.
-pub fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     indicatif::DecimalBytes(count).to_string()
 }

@@ -154,10 +154,6 @@ impl Lifecycle {
                 self.timer = Some(now + self.policy.refusal_grace);
                 Action::None
             }
-            (Phase::Starting, Event::Timer) => {
-                self.timer = None;
-                Action::Kill
-            }
             (Phase::Starting | Phase::Ready, Event::Ended(Some(EXIT_CONFIG))) => {
                 self.enter(Phase::Failed, now, None, Action::None)
             }
@@ -172,7 +168,7 @@ impl Lifecycle {
             }
             (Phase::Waiting | Phase::Backoff | Phase::Failed, Event::Stop)
             | (Phase::Stopping, Event::Ended(_)) => self.enter(Phase::Stopped, now, None, Action::None),
-            (Phase::Stopping, Event::Timer) => {
+            (Phase::Starting | Phase::Stopping, Event::Timer) => {
                 self.timer = None;
                 Action::Kill
             }

@@ -8,8 +8,7 @@ use crate::supervise::{StartFailure, SuperviseError, chain};
 impl From<SuperviseError> for Failure {
     fn from(error: SuperviseError) -> Self {
         match error {
-            SuperviseError::Io(error) => error.into(),
-            SuperviseError::Settings(SettingsError::Io(error)) => error.into(),
+            SuperviseError::Io(error) | SuperviseError::Settings(SettingsError::Io(error)) => error.into(),
             SuperviseError::Settings(error) => Self::from_error(Exit::Config, &error)
                 .hint("the keys of [server] are port, stop_timeout_s and start_timeout_s"),
             SuperviseError::Component(error) => component(error),
@@ -57,14 +56,12 @@ pub(super) fn hung(pid: u32) -> Failure {
 }
 
 fn component(error: ComponentError) -> Failure {
-    match error {
-        ComponentError::Bundle(error) => {
-            let failure = Failure::from(error);
-            failure.hint("or run a local agent-runner: `stigmer server --use-local-binary PATH`")
-        }
-        other => Failure::new(Exit::Unavailable, chain(&other))
-            .hint("`--use-local-binary PATH` runs the agent-runner at PATH"),
+    if let ComponentError::Bundle(error) = error {
+        return Failure::from(error)
+            .hint("or run a local agent-runner: `stigmer server --use-local-binary PATH`");
     }
+    Failure::new(Exit::Unavailable, chain(&error))
+        .hint("`--use-local-binary PATH` runs the agent-runner at PATH")
 }
 
 fn failed(failure: &StartFailure) -> Failure {

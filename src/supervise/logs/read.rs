@@ -39,7 +39,7 @@ fn tail_of(component: &str, path: &Path, count: usize) -> io::Result<Vec<Line>> 
             file.seek(SeekFrom::Start(start))?;
             let mut block = Vec::new();
             (&mut file).take(end - start).read_to_end(&mut block)?;
-            found += block.iter().filter(|byte| **byte == b'\n').count();
+            found += block.split(|byte| *byte == b'\n').count() - 1;
             blocks.push(block);
             end = start;
         }
