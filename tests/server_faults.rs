@@ -115,6 +115,22 @@ fn a_killed_supervisor_takes_everything_along() {
 }
 
 #[test]
+fn what_outlives_a_killed_supervisor_is_ended_by_the_next() {
+    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout_s = 1\n");
+    let first = platform.start();
+    let stubborn = pid(component(&first, "agent-runner"));
+    signal(pid(&first), Signal::KILL);
+    eventually("the others end", || {
+        (platform.processes() == [stubborn]).then_some(())
+    });
+    let second = platform.start();
+    assert_ne!(second["instance"], first["instance"]);
+    assert_eq!(stigmer::platform::process_started(stubborn), None);
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
 fn a_killed_component_is_started_again() {
     let platform = Platform::new(GOOD);
     let first = platform.start();

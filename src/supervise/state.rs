@@ -28,12 +28,15 @@ pub struct Identity {
 impl Identity {
     /// The identity of this process.
     pub fn own() -> io::Result<Self> {
-        let pid = std::process::id();
-        let started = platform::process_started(pid)
-            .ok_or_else(|| io::Error::other("the system does not say when this process started"))?;
-        Ok(Self {
+        Self::of(std::process::id())
+            .ok_or_else(|| io::Error::other("the system does not say when this process started"))
+    }
+
+    /// The identity of the process that has the id `pid` now.
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self {
             pid,
-            started,
+            started: platform::process_started(pid)?,
             boot: platform::boot_id(),
         })
     }
@@ -67,6 +70,9 @@ pub struct ServerState {
     pub executable: String,
     /// When it started.
     pub since: String,
+    /// The processes it has started, so that its successor can end what outlives it.
+    #[serde(default)]
+    pub children: Vec<Identity>,
 }
 
 impl ServerState {
@@ -97,6 +103,23 @@ impl ServerState {
     pub fn remove(home: &Home) {
         let _ = fs_err::remove_file(Self::path(home));
     }
+}
+
+/// Ends what a supervisor that was killed has left behind, and says which processes that were. Only for who holds the
+/// supervisor's lock: then nobody looks after them any more.
+pub fn end_leftovers(home: &Home) -> Vec<u32> {
+    let left: Vec<Identity> = ServerState::read(home)
+        .map(|state| state.children)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(Identity::is_alive)
+        .collect();
+    // Each leads a group of its own, and a group cannot change hands while its leader lives.
+    left.iter().for_each(|child| platform::kill_group(child.pid));
+    left.iter()
+        .filter(|child| child.wait_for_end(std::time::Duration::from_secs(2)))
+        .map(|child| child.pid)
+        .collect()
 }
 
 /// When something was last logged in `home`: the closest thing to the hour of a death nobody recorded.
@@ -141,6 +164,7 @@ mod tests {
             version: "0".to_owned(),
             executable: "/x".to_owned(),
             since: super::super::logs::now(),
+            children: vec![Identity::own().expect("known")],
         };
         state.write(&home).expect("written");
         assert_eq!(ServerState::read(&home), Some(state));

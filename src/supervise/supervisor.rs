@@ -12,7 +12,7 @@ use super::lock::Lock;
 use super::logs::{self, Sink};
 use super::protocol::{CONFIG_SCHEMA, ComponentConfig, Handshake};
 use super::slot::Slot;
-use super::state::{Identity, STATE_SCHEMA, ServerState};
+use super::state::{Identity, STATE_SCHEMA, ServerState, end_leftovers};
 use super::token::Token;
 use super::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use crate::component::Ready;
@@ -72,12 +72,19 @@ pub fn run(home: &Home, config: LaunchConfig, mut report: Report) -> Result<(), 
 fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock, Ready), SuperviseError> {
     platform::name_process(c"stigmer-super");
     let lock = Lock::server(home, limit)?;
-    // If there is one, it is of a supervisor that ended badly: we hold its lock.
+    fs_err::create_dir_all(home.logs())?;
+    // If there is a record, it is of a supervisor that ended badly: we hold its lock.
+    let leftovers = end_leftovers(home);
+    if !leftovers.is_empty() {
+        let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
+        sink.event(&format!(
+            "ended processes that a killed supervisor left behind: {leftovers:?}"
+        ));
+    }
     ServerState::remove(home);
     platform::end_children_with_us()?;
     let local = config.local.as_ref().map(PathBuf::from);
     let component = crate::component::resolve(home, AGENT_RUNNER, local.as_deref())?;
-    fs_err::create_dir_all(home.logs())?;
     Ok((lock, component))
 }
 
@@ -89,7 +96,6 @@ async fn supervise(
 ) -> Result<(), SuperviseError> {
     let token = Token::obtain(&home.run())?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let since = logs::now();
     let state = ServerState {
         schema: STATE_SCHEMA,
         instance: config.instance.clone(),
@@ -97,7 +103,8 @@ async fn supervise(
         control: listener.local_addr()?,
         version: crate::VERSION.to_owned(),
         executable: config.executable.0.clone(),
-        since: since.clone(),
+        since: logs::now(),
+        children: Vec::new(),
     };
     state.write(home)?;
     let (asked_sender, asked) = mpsc::channel(16);
@@ -108,7 +115,7 @@ async fn supervise(
         asked_sender,
         Arc::clone(&places),
     ));
-    let mut supervisor = Supervisor::new(home.clone(), config, token, component, since, report)?;
+    let mut supervisor = Supervisor::new(home.clone(), config, token, component, state, report)?;
     let outcome = supervisor.live(asked).await;
     ServerState::remove(home);
     let mut watchers = std::mem::take(&mut supervisor.watchers);
@@ -131,7 +138,7 @@ struct Supervisor {
     config: LaunchConfig,
     token: Token,
     payload: Option<String>,
-    since: String,
+    state: ServerState,
     report: Option<Report>,
     sink: Sink,
     slots: Vec<Slot>,
@@ -152,7 +159,7 @@ impl Supervisor {
         config: LaunchConfig,
         token: Token,
         component: &Ready,
-        since: String,
+        state: ServerState,
         report: Report,
     ) -> Result<Self, SuperviseError> {
         let start_timeout = Duration::from_millis(config.start_timeout_ms);
@@ -203,7 +210,7 @@ impl Supervisor {
             home,
             config,
             token,
-            since,
+            state,
             report: Some(report),
             sink,
             slots,
@@ -407,11 +414,25 @@ impl Supervisor {
             child::start(&slot.program, &config, &slot.sink, (index, slot.number), messages).await?;
         slot.sink.event(&format!("started as process {}", running.pid));
         slot.running = Some(running);
+        self.record();
         let event = LaunchEvent::Starting {
-            component: slot.name.to_owned(),
+            component: self.slots[index].name.to_owned(),
         };
         self.tell(&event);
         Ok(())
+    }
+
+    /// Writes down which processes are ours, for whoever comes after us if we are killed.
+    fn record(&mut self) {
+        let pids = self
+            .slots
+            .iter()
+            .filter_map(|slot| Some(slot.running.as_ref()?.pid));
+        self.state.children = pids.filter_map(Identity::of).collect();
+        if let Err(error) = self.state.write(&self.home) {
+            self.sink
+                .event(&format!("cannot write the record of processes: {error}"));
+        }
     }
 
     /// Ends everything in the reverse order of its start; calling it again changes nothing.
@@ -457,7 +478,7 @@ impl Supervisor {
             executable: self.config.executable.0.clone(),
             executable_state: self.config.executable.1.clone(),
             home: self.home.root().display().to_string(),
-            since: self.since.clone(),
+            since: self.state.since.clone(),
             url: self.server.map(|address| format!("http://{address}")),
             port: self.config.port,
             local_binary: self.config.local.clone(),
