@@ -20,6 +20,7 @@ pub mod lock;
 pub mod logs;
 pub mod protocol;
 pub mod settings;
+mod signals;
 mod slot;
 pub mod state;
 pub mod supervisor;

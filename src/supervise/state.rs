@@ -115,7 +115,9 @@ pub fn end_leftovers(home: &Home) -> Vec<u32> {
         .filter(Identity::is_alive)
         .collect();
     // Each leads a group of its own, and a group cannot change hands while its leader lives.
-    left.iter().for_each(|child| platform::kill_group(child.pid));
+    for child in &left {
+        platform::kill_group(child.pid);
+    }
     left.iter()
         .filter(|child| child.wait_for_end(std::time::Duration::from_secs(2)))
         .map(|child| child.pid)

@@ -4,13 +4,16 @@
 //! notice of a parent's death is bound to the *thread* that started the child, which here is the process itself.
 //! Nothing ticks: between two events the process sleeps.
 
-use super::child::{self, Message, Program, Said};
+mod processes;
+mod stopping;
+
+use super::child::{Message, Program};
 use super::control::{self, Asked, Command, Reply, Status};
 use super::launch::AGENT_RUNNER;
-use super::lifecycle::{Action, Event, Phase, Policy};
+use super::lifecycle::{Event, Phase, Policy};
 use super::lock::Lock;
 use super::logs::{self, Sink};
-use super::protocol::{CONFIG_SCHEMA, ComponentConfig, Handshake};
+use super::signals::Signals;
 use super::slot::Slot;
 use super::state::{Identity, STATE_SCHEMA, ServerState, end_leftovers};
 use super::token::Token;
@@ -18,7 +21,6 @@ use super::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use crate::component::Ready;
 use crate::home::Home;
 use crate::platform::{self, ParentDeath};
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -292,170 +294,6 @@ impl Supervisor {
         }
     }
 
-    async fn hear(&mut self, message: Message) {
-        let index = message.component;
-        let slot = &mut self.slots[index];
-        if slot.number != message.number {
-            return;
-        }
-        match message.said {
-            Said::Handshake(Ok(Handshake::Ready { version, address, .. }))
-                if index != SERVER_INDEX || address.is_some() =>
-            {
-                if slot.phase() != Phase::Starting {
-                    return;
-                }
-                slot.is_ready(version, address);
-                let event = LaunchEvent::Ready {
-                    component: slot.name.to_owned(),
-                    address,
-                    millis: u64::try_from(slot.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                };
-                self.tell(&event);
-                self.handle(index, Event::Ready).await;
-                self.after_readiness(index, address).await;
-            }
-            Said::Handshake(other) => {
-                let refusal = match other {
-                    Ok(Handshake::Failed { reason, hint }) => (reason, hint),
-                    Ok(Handshake::Ready { .. }) => ("it did not say where it listens".to_owned(), None),
-                    Err(reason) => (reason, None),
-                };
-                slot.sink.event(&format!("not ready: {}", refusal.0));
-                slot.refusal = Some(refusal);
-                self.handle(index, Event::Refused).await;
-            }
-            Said::Closed => self.handle(index, Event::Silent).await,
-            Said::Ended(outcome) => {
-                let code = slot.ended(outcome);
-                self.ended(index, code).await;
-            }
-        }
-    }
-
-    async fn after_readiness(&mut self, index: usize, address: Option<SocketAddr>) {
-        if index == SERVER_INDEX {
-            self.server = address;
-            for worker in SERVER_INDEX + 1..self.slots.len() {
-                self.handle(worker, Event::Start).await;
-            }
-        }
-        let all = self.slots.iter().all(|slot| slot.phase() == Phase::Ready);
-        if all && self.start_deadline.take().is_some() {
-            let event = LaunchEvent::Up(Box::new(self.status()));
-            self.tell(&event);
-            self.sink.event("all components are ready");
-        }
-    }
-
-    /// A process of a component is gone.
-    async fn ended(&mut self, index: usize, code: Option<i32>) {
-        if self.start_deadline.take().is_some() && self.stopping.is_none() {
-            self.failure = Some(Box::new(self.slots[index].failure()));
-            self.handle(index, Event::Ended(code)).await;
-            self.begin_stop().await;
-        } else {
-            self.handle(index, Event::Ended(code)).await;
-            self.continue_stop().await;
-        }
-    }
-
-    /// Lets one event happen to a component, and does what follows from it.
-    async fn handle(&mut self, index: usize, event: Event) {
-        match self.slots[index].on(event) {
-            Action::None => {}
-            Action::Spawn => {
-                if let Err(error) = self.spawn(index).await {
-                    let program = self.slots[index].program.path.display().to_string();
-                    let slot = &mut self.slots[index];
-                    slot.refusal = Some((format!("`{program}` cannot be started: {error}"), None));
-                    // It is heard like the end of a process, for that is what it is.
-                    let (component, number) = (index, slot.number);
-                    let said = Said::Ended(Err(error));
-                    let _ = self.messages.0.send(Message {
-                        component,
-                        number,
-                        said,
-                    });
-                }
-            }
-            Action::Terminate => {
-                if let Some(running) = &mut self.slots[index].running {
-                    running.terminate();
-                }
-            }
-            Action::Kill => {
-                let slot = &self.slots[index];
-                slot.sink.event("it did not end in time, and is killed");
-                if let Some(running) = &slot.running {
-                    running.kill();
-                }
-            }
-        }
-    }
-
-    async fn spawn(&mut self, index: usize) -> io::Result<()> {
-        let server = self
-            .server
-            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.config.port)));
-        let slot = &mut self.slots[index];
-        slot.begin();
-        let config = ComponentConfig {
-            schema: CONFIG_SCHEMA,
-            component: slot.name.to_owned(),
-            instance: self.config.instance.clone(),
-            server_url: format!("http://{server}"),
-            token: self.token.clone(),
-            work_dir: slot.work_dir.display().to_string(),
-            heartbeat_ms: HEARTBEAT_MS,
-        };
-        let messages = self.messages.0.clone();
-        let running =
-            child::start(&slot.program, &config, &slot.sink, (index, slot.number), messages).await?;
-        slot.sink.event(&format!("started as process {}", running.pid));
-        slot.running = Some(running);
-        self.record();
-        let event = LaunchEvent::Starting {
-            component: self.slots[index].name.to_owned(),
-        };
-        self.tell(&event);
-        Ok(())
-    }
-
-    /// Writes down which processes are ours, for whoever comes after us if we are killed.
-    fn record(&mut self) {
-        let pids = self
-            .slots
-            .iter()
-            .filter_map(|slot| Some(slot.running.as_ref()?.pid));
-        self.state.children = pids.filter_map(Identity::of).collect();
-        if let Err(error) = self.state.write(&self.home) {
-            self.sink
-                .event(&format!("cannot write the record of processes: {error}"));
-        }
-    }
-
-    /// Ends everything in the reverse order of its start; calling it again changes nothing.
-    async fn begin_stop(&mut self) {
-        self.start_deadline = None;
-        if self.stopping.is_none() {
-            self.stopping = Some(Instant::now() + Duration::from_secs(1));
-            for index in SERVER_INDEX + 1..self.slots.len() {
-                self.handle(index, Event::Stop).await;
-            }
-            self.continue_stop().await;
-        }
-        self.tell_watchers();
-    }
-
-    /// The server's turn comes when nobody needs it any more.
-    async fn continue_stop(&mut self) {
-        let workers = &self.slots[SERVER_INDEX + 1..];
-        if self.stopping.is_some() && workers.iter().all(|slot| slot.phase() == Phase::Stopped) {
-            self.handle(SERVER_INDEX, Event::Stop).await;
-        }
-    }
-
     async fn answer(&mut self, question: Asked) {
         match question.command {
             Command::Status => {
@@ -498,72 +336,11 @@ impl Supervisor {
             self.report = None;
         }
     }
-
-    fn tell_watchers(&mut self) {
-        let waiting_for: Vec<String> = self
-            .slots
-            .iter()
-            .filter(|slot| slot.phase() == Phase::Stopping)
-            .map(|slot| slot.name.to_owned())
-            .collect();
-        self.watchers.retain(|watcher| {
-            match watcher.try_send(Reply::Stopping {
-                waiting_for: waiting_for.clone(),
-            }) {
-                Err(mpsc::error::TrySendError::Closed(_)) => false,
-                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => true,
-            }
-        });
-    }
 }
 
 async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What the system may send to say that it is time to go.
-struct Signals {
-    #[cfg(unix)]
-    kinds: [(&'static str, tokio::signal::unix::Signal); 3],
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            kinds: [
-                ("SIGTERM", signal(SignalKind::terminate())?),
-                ("SIGINT", signal(SignalKind::interrupt())?),
-                ("SIGHUP", signal(SignalKind::hangup())?),
-            ],
-        })
-    }
-
-    #[cfg(unix)]
-    async fn next(&mut self) -> &'static str {
-        let [(term, terminate), (int, interrupt), (hup, hangup)] = &mut self.kinds;
-        tokio::select! {
-            _ = terminate.recv() => term,
-            _ = interrupt.recv() => int,
-            _ = hangup.recv() => hup,
-        }
-    }
-
-    #[cfg(windows)]
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-    fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(windows)]
-    async fn next(&mut self) -> &'static str {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        "Ctrl-C"
     }
 }
