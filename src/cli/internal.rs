@@ -21,14 +21,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the supervisor in the foreground
-    #[command(hide = true)]
-    InternalSupervisor(SupervisorArgs),
+    #[command(name = "internal-supervisor", hide = true)]
+    Supervisor(SupervisorArgs),
     /// Run stigmer-server by itself
-    #[command(hide = true)]
-    InternalServer(ServerArgs),
+    #[command(name = "internal-server", hide = true)]
+    Server(ServerArgs),
     /// Run the workflow runner by itself
-    #[command(hide = true)]
-    InternalWorkflowRunner(WorkflowRunnerArgs),
+    #[command(name = "internal-workflow-runner", hide = true)]
+    WorkflowRunner(WorkflowRunnerArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,9 +76,9 @@ pub(super) struct WorkflowRunnerArgs {
 impl Command {
     pub(super) fn run(self) -> Outcome {
         match self {
-            Self::InternalSupervisor(args) => args.run(),
-            Self::InternalServer(args) => args.run(),
-            Self::InternalWorkflowRunner(args) => args.run(),
+            Self::Supervisor(args) => args.run(),
+            Self::Server(args) => args.run(),
+            Self::WorkflowRunner(args) => args.run(),
         }
     }
 }
@@ -92,12 +92,7 @@ impl SupervisorArgs {
             let settings = Settings::load(&home).map_err(SuperviseError::from)?;
             let local = self.use_local_binary.as_deref().map(absolute).transpose()?;
             fs_err::create_dir_all(home.root())?;
-            LaunchConfig::new(
-                &home,
-                &settings,
-                self.port.unwrap_or(settings.port),
-                local.as_deref(),
-            )?
+            LaunchConfig::new(&home, &settings, self.port.unwrap_or(settings.port), local.as_deref())?
         };
         let supervised = self.supervised;
         let report = move |event: &LaunchEvent| {

@@ -43,9 +43,7 @@ pub fn port_holder(port: u16) -> Option<PortHolder> {
     let home = command
         .contains("internal-server")
         .then(|| {
-            words("environ")
-                .iter()
-                .find_map(|word| word.strip_prefix("STIGMER_HOME=").map(str::to_owned))
+            words("environ").iter().find_map(|word| word.strip_prefix("STIGMER_HOME=").map(str::to_owned))
         })
         .flatten();
     Some(PortHolder { pid, command, home })

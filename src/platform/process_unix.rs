@@ -12,10 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn to_pid(pid: u32) -> Option<Pid> {
-    i32::try_from(pid)
-        .ok()
-        .filter(|raw| *raw > 1)
-        .and_then(Pid::from_raw)
+    i32::try_from(pid).ok().filter(|raw| *raw > 1).and_then(Pid::from_raw)
 }
 
 /// When the process started, in a unit of the system: with the id it names one process of this boot.
@@ -42,22 +39,12 @@ pub fn process_started(pid: u32) -> Option<u64> {
     let mut info: libc::proc_bsdinfo = unsafe { std::mem::zeroed() };
     // SAFETY: the buffer is valid for writes of `size` bytes.
     let got = unsafe {
-        libc::proc_pidinfo(
-            i32::try_from(pid).ok()?,
-            libc::PROC_PIDTBSDINFO,
-            0,
-            (&raw mut info).cast(),
-            size,
-        )
+        libc::proc_pidinfo(i32::try_from(pid).ok()?, libc::PROC_PIDTBSDINFO, 0, (&raw mut info).cast(), size)
     };
     if got != size || info.pbi_status == ZOMBIE {
         return None;
     }
-    Some(
-        info.pbi_start_tvsec
-            .wrapping_mul(1_000_000)
-            .wrapping_add(info.pbi_start_tvusec),
-    )
+    Some(info.pbi_start_tvsec.wrapping_mul(1_000_000).wrapping_add(info.pbi_start_tvusec))
 }
 
 /// When the process started: not known on this system, where any living process is taken for the one that is meant.
@@ -178,11 +165,7 @@ fn wait_by_asking(pid: u32, started: u64, deadline: Instant) -> bool {
 #[cfg(target_os = "linux")]
 pub fn own_program() -> io::Result<PathBuf> {
     let path = PathBuf::from("/proc/self/exe");
-    if path.exists() {
-        Ok(path)
-    } else {
-        std::env::current_exe()
-    }
+    if path.exists() { Ok(path) } else { std::env::current_exe() }
 }
 
 /// What to execute to run this executable again.

@@ -45,10 +45,7 @@ pub fn process_started(pid: u32) -> Option<u64> {
     if unsafe { WaitForSingleObject(process.0, 0) } != WAIT_TIMEOUT {
         return None;
     }
-    let zero = FILETIME {
-        dwLowDateTime: 0,
-        dwHighDateTime: 0,
-    };
+    let zero = FILETIME { dwLowDateTime: 0, dwHighDateTime: 0 };
     let (mut created, mut exited, mut kernel, mut user) = (zero, zero, zero, zero);
     // SAFETY: the handle is open, and the four places are valid for writes.
     let ok = unsafe { GetProcessTimes(process.0, &mut created, &mut exited, &mut kernel, &mut user) };
@@ -117,12 +114,7 @@ pub fn end_children_with_us() -> io::Result<()> {
     let size = u32::try_from(size_of::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>()).unwrap_or(0);
     // SAFETY: the handle is a job, and the buffer is of the class and size that is named.
     let set = unsafe {
-        SetInformationJobObject(
-            job,
-            JobObjectExtendedLimitInformation,
-            (&raw const limits).cast(),
-            size,
-        )
+        SetInformationJobObject(job, JobObjectExtendedLimitInformation, (&raw const limits).cast(), size)
     };
     // SAFETY: both handles are valid for this process.
     if set == 0 || unsafe { AssignProcessToJobObject(job, GetCurrentProcess()) } == 0 {

@@ -24,20 +24,13 @@ pub fn read_config(name: &str) -> Result<ComponentConfig, ServiceError> {
 
 /// Says that the role can do its work now.
 pub fn say_ready(address: Option<SocketAddr>) -> io::Result<()> {
-    let handshake = Handshake::Ready {
-        version: crate::VERSION.to_owned(),
-        pid: std::process::id(),
-        address,
-    };
+    let handshake = Handshake::Ready { version: crate::VERSION.to_owned(), pid: std::process::id(), address };
     write_line(io::stdout().lock(), &handshake)
 }
 
 /// Says that it cannot.
 pub fn say_failed(error: &ServiceError) {
-    let handshake = Handshake::Failed {
-        reason: crate::supervise::chain(error),
-        hint: error.hint(),
-    };
+    let handshake = Handshake::Failed { reason: crate::supervise::chain(error), hint: error.hint() };
     // If nobody listens, the exit code still tells.
     let _ = write_line(io::stdout().lock(), &handshake);
 }
@@ -56,10 +49,8 @@ async fn end_of_input(leash: Leash) {
         return std::future::pending().await;
     }
     let (sender, receiver) = oneshot::channel();
-    let reader = std::thread::Builder::new()
-        .name("lifeline".to_owned())
-        .stack_size(64 * 1024)
-        .spawn(move || {
+    let reader =
+        std::thread::Builder::new().name("lifeline".to_owned()).stack_size(64 * 1024).spawn(move || {
             let mut input = io::stdin().lock();
             let mut buffer = [0_u8; 256];
             loop {
@@ -80,11 +71,7 @@ async fn end_of_input(leash: Leash) {
 #[cfg(unix)]
 async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let kinds = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ];
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
     match kinds.map(signal) {
         [Ok(mut term), Ok(mut int), Ok(mut hup)] => {
             tokio::select! {

@@ -25,17 +25,13 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Registers, says it is ready, and heartbeats until it is time to end.
 pub fn run(config: &ComponentConfig, leash: Leash) -> Result<(), ServiceError> {
     crate::platform::name_process(c"workflow-runner");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (end, ends) = channel();
     let (done, mut finished) = tokio::sync::oneshot::channel();
     let worker = Worker::new(config);
-    std::thread::Builder::new()
-        .name("worker".to_owned())
-        .spawn(move || {
-            let _ = done.send(worker.work(&ends));
-        })?;
+    std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
+        let _ = done.send(worker.work(&ends));
+    })?;
     runtime.block_on(async move {
         tokio::select! {
             outcome = &mut finished => return settled(outcome),
@@ -62,10 +58,7 @@ pub fn instance_of(config: &ComponentConfig) -> Result<String, ServiceError> {
         .get(format!("{}/v1/status", worker.url))
         .header("Authorization", &worker.authorization)
         .call();
-    let refused = |reason: String| ServiceError::Refused {
-        url: worker.url.clone(),
-        reason,
-    };
+    let refused = |reason: String| ServiceError::Refused { url: worker.url.clone(), reason };
     match response {
         Err(error) => Err(refused(error.to_string())),
         Ok(response) if !response.status().is_success() => Err(refused(response.status().to_string())),
@@ -135,10 +128,7 @@ impl Worker {
                     registered.id
                 }
                 Answer::Refused(reason) => {
-                    return Err(ServiceError::Refused {
-                        url: self.url,
-                        reason,
-                    });
+                    return Err(ServiceError::Refused { url: self.url, reason });
                 }
                 Answer::Unknown | Answer::Silence => {
                     if is_end(ends, RETRY) {
@@ -155,10 +145,7 @@ impl Worker {
                     }
                     Answer::Unknown => break,
                     Answer::Refused(reason) => {
-                        return Err(ServiceError::Refused {
-                            url: self.url,
-                            reason,
-                        });
+                        return Err(ServiceError::Refused { url: self.url, reason });
                     }
                     // A server that restarts is back soon, and then it asks for a registration.
                     Answer::Accepted(()) | Answer::Silence => {}

@@ -106,12 +106,7 @@ pub async fn start(
         .stderr(Stdio::piped());
     platform::in_own_group(&mut command, program.parent_death);
     let mut child = tokio::process::Command::from(command).spawn()?;
-    let streams = (
-        child.stdin.take(),
-        child.stdout.take(),
-        child.stderr.take(),
-        child.id(),
-    );
+    let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take(), child.id());
     let (Some(mut stdin), Some(stdout), Some(stderr), Some(pid)) = streams else {
         return Err(io::Error::other("the system gave no pipes"));
     };
@@ -123,18 +118,8 @@ pub async fn start(
     let _ = stdin.write_all(&line).await;
     let log = tokio::spawn(pump(stderr, "stderr", sink.clone()));
     let handshake = tokio::spawn(hear(stdout, sink.clone(), (component, number), messages.clone()));
-    tokio::spawn(attend(
-        child,
-        pid,
-        [log, handshake],
-        (component, number),
-        messages,
-    ));
-    Ok(Running {
-        pid,
-        started,
-        stdin: Some(stdin),
-    })
+    tokio::spawn(attend(child, pid, [log, handshake], (component, number), messages));
+    Ok(Running { pid, started, stdin: Some(stdin) })
 }
 
 /// Waits for the end of the process, tidies up behind it, and says so last of all.
@@ -151,11 +136,7 @@ async fn attend(
         let _ = tokio::time::timeout(LEFTOVERS, pipe).await;
     }
     let said = Said::Ended(status);
-    let _ = messages.send(Message {
-        component,
-        number,
-        said,
-    });
+    let _ = messages.send(Message { component, number, said });
 }
 
 /// Hears the handshake; what follows it is log.
@@ -175,10 +156,6 @@ async fn hear(
             "its first line on standard output is no handshake".to_owned()
         })),
     };
-    let _ = messages.send(Message {
-        component,
-        number,
-        said,
-    });
+    let _ = messages.send(Message { component, number, said });
     pump(reader, "stdout", sink).await;
 }

@@ -46,16 +46,11 @@ pub fn look(home: &Home) -> Found {
     });
     match (outcome, answer.filter(|status| status.instance == state.instance)) {
         (Ok(()), Some(status)) => Found::Up(status),
-        _ if state.identity.is_alive() => Found::Hung {
-            pid: state.identity.pid,
-        },
+        _ if state.identity.is_alive() => Found::Hung { pid: state.identity.pid },
         _ => match ServerState::read(home) {
             // It ended in an orderly way while it was asked, and took its file along.
             None => Found::Absent,
-            Some(_) => Found::Crashed {
-                state: Box::new(state),
-                last_sign: last_sign_of_life(home),
-            },
+            Some(_) => Found::Crashed { state: Box::new(state), last_sign: last_sign_of_life(home) },
         },
     }
 }

@@ -182,9 +182,7 @@ async fn converse(mut stream: TcpStream, token: &Token, asked: &mpsc::Sender<Ask
             serde_json::from_slice::<Request>(&line)
         }
     };
-    let refuse = |error: &str| Reply::Error {
-        error: error.to_owned(),
-    };
+    let refuse = |error: &str| Reply::Error { error: error.to_owned() };
     let command = match request {
         Err(_) => return send(&mut write, &refuse("the request is not understood")).await,
         Ok(request) if !token.matches(request.token.reveal()) => {
@@ -219,12 +217,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
         let (sender, mut asked) = mpsc::channel::<Asked>(1);
-        let server = tokio::spawn(serve(
-            listener,
-            Token::from("secret"),
-            sender,
-            Arc::new(Semaphore::new(CLIENTS)),
-        ));
+        let server =
+            tokio::spawn(serve(listener, Token::from("secret"), sender, Arc::new(Semaphore::new(CLIENTS))));
         let answerer = tokio::spawn(async move {
             while let Some(question) = asked.recv().await {
                 let _ = question.replies.send(Reply::Stopped).await;
@@ -243,10 +237,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_token_opens() {
         let good = br#"{"token":"secret","command":"stop"}"#;
-        assert_eq!(
-            answer(&[good.as_slice(), b"\n"].concat()).await,
-            "{\"event\":\"stopped\"}\n"
-        );
+        assert_eq!(answer(&[good.as_slice(), b"\n"].concat()).await, "{\"event\":\"stopped\"}\n");
         let bad = answer(b"{\"token\":\"guess\",\"command\":\"stop\"}\n").await;
         assert!(bad.contains("token is wrong"), "{bad}");
     }

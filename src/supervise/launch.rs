@@ -100,10 +100,9 @@ fn running(home: &Home, request: &StartRequest, only_ready: bool) -> Result<Opti
             }
         }
         Found::Up(status) if only_ready && !status.is_ready() => Ok(None),
-        Found::Up(status) => Ok(Some(Started::Already {
-            differences: differences(&status, request),
-            status,
-        })),
+        Found::Up(status) => {
+            Ok(Some(Started::Already { differences: differences(&status, request), status }))
+        }
         Found::Hung { pid } => Err(SuperviseError::Hung { pid }),
         Found::Absent | Found::Crashed { .. } => Ok(None),
     }
@@ -133,18 +132,11 @@ fn differences(status: &Status, request: &StartRequest) -> Vec<String> {
         _ => {}
     }
     if status.version != crate::VERSION {
-        found.push(format!(
-            "it is version {}, this is {}",
-            status.version,
-            crate::VERSION
-        ));
+        found.push(format!("it is version {}, this is {}", status.version, crate::VERSION));
     }
     let (path, state) = super::own_executable();
     if status.executable != path {
-        found.push(format!(
-            "it was started from `{}`, this is `{path}`",
-            status.executable
-        ));
+        found.push(format!("it was started from `{}`, this is `{path}`", status.executable));
     } else if status.executable_state != state {
         found.push(format!("`{path}` was replaced since it started"));
     }
@@ -159,10 +151,9 @@ fn check_port(port: u16) -> Result<(), SuperviseError> {
     }
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(SuperviseError::PortTaken {
-            port,
-            holder: platform::port_holder(port),
-        }),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            Err(SuperviseError::PortTaken { port, holder: platform::port_holder(port) })
+        }
         Err(source) => Err(SuperviseError::Port { port, source }),
     }
 }
@@ -170,10 +161,8 @@ fn check_port(port: u16) -> Result<(), SuperviseError> {
 /// Starts a supervisor in a session of its own, and tells it what to do.
 fn spawn(home: &Home, config: &LaunchConfig) -> Result<Child, SuperviseError> {
     fs_err::create_dir_all(home.logs())?;
-    let log = fs_err::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(logs::file(&home.logs(), "supervisor"))?;
+    let log =
+        fs_err::OpenOptions::new().create(true).append(true).open(logs::file(&home.logs(), "supervisor"))?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["internal-supervisor", "--supervised"])
@@ -200,9 +189,7 @@ fn attend(
     observe: &mut dyn FnMut(&LaunchEvent),
 ) -> Result<Status, SuperviseError> {
     let Some(stdout) = supervisor.stdout.take() else {
-        return Err(SuperviseError::Spawn(io::Error::other(
-            "the system gave no pipes",
-        )));
+        return Err(SuperviseError::Spawn(io::Error::other("the system gave no pipes")));
     };
     let (sender, events) = mpsc::channel();
     std::thread::spawn(move || {

@@ -93,12 +93,8 @@ impl Policy {
     /// The pause before a restart after `failures` in a row. `chance` in 0..1 takes off up to a quarter, so
     /// that components that ended together do not start together.
     fn pause(&self, failures: u32, chance: f64) -> Duration {
-        let doubled = self
-            .first_pause
-            .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
-        doubled
-            .min(self.longest_pause)
-            .mul_f64(1.0 - 0.25 * chance.clamp(0.0, 1.0))
+        let doubled = self.first_pause.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+        doubled.min(self.longest_pause).mul_f64(1.0 - 0.25 * chance.clamp(0.0, 1.0))
     }
 }
 
@@ -116,14 +112,7 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A life that has not begun.
     pub fn new(policy: Policy, now: Instant) -> Self {
-        Self {
-            policy,
-            phase: Phase::Waiting,
-            since: now,
-            timer: None,
-            restarts: 0,
-            failures: 0,
-        }
+        Self { policy, phase: Phase::Waiting, since: now, timer: None, restarts: 0, failures: 0 }
     }
 
     /// Where it is.
@@ -154,10 +143,6 @@ impl Lifecycle {
                 self.timer = Some(now + self.policy.refusal_grace);
                 Action::None
             }
-            (Phase::Starting, Event::Timer) => {
-                self.timer = None;
-                Action::Kill
-            }
             (Phase::Starting | Phase::Ready, Event::Ended(Some(EXIT_CONFIG))) => {
                 self.enter(Phase::Failed, now, None, Action::None)
             }
@@ -172,7 +157,7 @@ impl Lifecycle {
             }
             (Phase::Waiting | Phase::Backoff | Phase::Failed, Event::Stop)
             | (Phase::Stopping, Event::Ended(_)) => self.enter(Phase::Stopped, now, None, Action::None),
-            (Phase::Stopping, Event::Timer) => {
+            (Phase::Starting | Phase::Stopping, Event::Timer) => {
                 self.timer = None;
                 Action::Kill
             }
@@ -188,11 +173,7 @@ impl Lifecycle {
     fn pause(&mut self, now: Instant, chance: f64) -> Action {
         let proven = self.phase == Phase::Ready
             && now.saturating_duration_since(self.since) >= self.policy.proven_after;
-        self.failures = if proven {
-            1
-        } else {
-            self.failures.saturating_add(1)
-        };
+        self.failures = if proven { 1 } else { self.failures.saturating_add(1) };
         let due = now + self.policy.pause(self.failures, chance);
         self.enter(Phase::Backoff, now, Some(due), Action::None)
     }

@@ -60,21 +60,13 @@ impl Lock {
         let mut file = match file.try_lock_exclusive() {
             Ok(()) => file,
             Err(error) if error.kind() == fs2::lock_contended_error().kind() => wait(file, limit)
-                .ok_or_else(|| LockError::Held {
-                    holder: holder(&path),
-                    path: path.clone(),
-                })??,
+                .ok_or_else(|| LockError::Held { holder: holder(&path), path: path.clone() })??,
             Err(error) => return Err(error.into()),
         };
         // For people who look into the file; the lock itself is the truth.
         let _ = file.set_len(0);
         let _ = file.rewind();
-        let _ = writeln!(
-            file,
-            "{purpose} pid {} since {}",
-            std::process::id(),
-            super::logs::now()
-        );
+        let _ = writeln!(file, "{purpose} pid {} since {}", std::process::id(), super::logs::now());
         Ok(Self { _file: file })
     }
 }
@@ -92,9 +84,7 @@ fn wait(file: File, limit: Duration) -> Option<io::Result<File>> {
 }
 
 fn holder(path: &std::path::Path) -> String {
-    let pids = std::fs::metadata(path)
-        .map(|meta| crate::platform::lock_holders(&meta))
-        .unwrap_or_default();
+    let pids = std::fs::metadata(path).map(|meta| crate::platform::lock_holders(&meta)).unwrap_or_default();
     let said = std::fs::read_to_string(path).unwrap_or_default();
     match (pids.first(), said.trim()) {
         (Some(pid), _) => format!("process {pid}"),

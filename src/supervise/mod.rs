@@ -20,6 +20,7 @@ pub mod lock;
 pub mod logs;
 pub mod protocol;
 pub mod settings;
+mod signals;
 mod slot;
 pub mod state;
 pub mod supervisor;
@@ -208,11 +209,9 @@ pub enum SuperviseError {
 fn describe_holder(holder: Option<&PortHolder>) -> String {
     match holder {
         None => " by another process".to_owned(),
-        Some(PortHolder {
-            pid,
-            home: Some(home),
-            ..
-        }) => format!(" by process {pid}: the stigmer server of `{home}`"),
+        Some(PortHolder { pid, home: Some(home), .. }) => {
+            format!(" by process {pid}: the stigmer server of `{home}`")
+        }
         Some(PortHolder { pid, command, .. }) => {
             let short: String = command.chars().take(80).collect();
             format!(" by process {pid}: {short}")

@@ -62,10 +62,7 @@ impl ComponentConfig {
     fn check(&self, name: &str) -> Result<(), ConfigError> {
         let wrong = |what: String| Err(ConfigError::Meaning(what));
         if self.schema != CONFIG_SCHEMA {
-            return wrong(format!(
-                "schema {}, this version reads {CONFIG_SCHEMA}",
-                self.schema
-            ));
+            return wrong(format!("schema {}, this version reads {CONFIG_SCHEMA}", self.schema));
         }
         if self.component != name {
             return wrong(format!("it is for `{}`, this is `{name}`", self.component));
@@ -210,19 +207,9 @@ mod tests {
     #[test]
     fn handshakes_are_read_as_documented() {
         let ready = br#"{"event": "ready", "version": "0.1.0", "pid": 4242, "address": "127.0.0.1:7234"}"#;
-        assert!(matches!(
-            Handshake::parse(ready),
-            Ok(Handshake::Ready {
-                pid: 4242,
-                address: Some(_),
-                ..
-            })
-        ));
+        assert!(matches!(Handshake::parse(ready), Ok(Handshake::Ready { pid: 4242, address: Some(_), .. })));
         let failed = br#"{"event": "failed", "reason": "no", "hint": "do"}"#;
-        assert!(matches!(
-            Handshake::parse(failed),
-            Ok(Handshake::Failed { hint: Some(_), .. })
-        ));
+        assert!(matches!(Handshake::parse(failed), Ok(Handshake::Failed { hint: Some(_), .. })));
         assert!(Handshake::parse(b"hello").is_err());
     }
 

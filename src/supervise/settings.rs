@@ -23,11 +23,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            port: DEFAULT_PORT,
-            stop_timeout_s: 10,
-            start_timeout_s: 60,
-        }
+        Self { port: DEFAULT_PORT, stop_timeout_s: 10, start_timeout_s: 60 }
     }
 }
 
@@ -67,10 +63,9 @@ impl Settings {
     fn parse(text: &str) -> Result<Self, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
         let settings = file.server;
-        for (name, value) in [
-            ("stop_timeout_s", settings.stop_timeout_s),
-            ("start_timeout_s", settings.start_timeout_s),
-        ] {
+        for (name, value) in
+            [("stop_timeout_s", settings.stop_timeout_s), ("start_timeout_s", settings.start_timeout_s)]
+        {
             if !(1..=3600).contains(&value) {
                 return Err(format!("[server] {name} is {value}; it must be 1 to 3600"));
             }

@@ -105,12 +105,7 @@ impl Slot {
             None => how,
         };
         self.sink.event(&format!("ended: {reason}"));
-        self.last_exit = Some(LastExit {
-            code,
-            signal,
-            time: now(),
-            reason,
-        });
+        self.last_exit = Some(LastExit { code, signal, time: now(), reason });
         code
     }
 

@@ -28,14 +28,13 @@ pub struct Identity {
 impl Identity {
     /// The identity of this process.
     pub fn own() -> io::Result<Self> {
-        let pid = std::process::id();
-        let started = platform::process_started(pid)
-            .ok_or_else(|| io::Error::other("the system does not say when this process started"))?;
-        Ok(Self {
-            pid,
-            started,
-            boot: platform::boot_id(),
-        })
+        Self::of(std::process::id())
+            .ok_or_else(|| io::Error::other("the system does not say when this process started"))
+    }
+
+    /// The identity of the process that has the id `pid` now.
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self { pid, started: platform::process_started(pid)?, boot: platform::boot_id() })
     }
 
     /// Whether that process lives.
@@ -67,6 +66,9 @@ pub struct ServerState {
     pub executable: String,
     /// When it started.
     pub since: String,
+    /// The processes it has started, so that its successor can end what outlives it.
+    #[serde(default)]
+    pub children: Vec<Identity>,
 }
 
 impl ServerState {
@@ -77,9 +79,7 @@ impl ServerState {
     /// Reads the file. One that is missing or not understood names nobody.
     pub fn read(home: &Home) -> Option<Self> {
         let text = fs_err::read(Self::path(home)).ok()?;
-        serde_json::from_slice(&text)
-            .ok()
-            .filter(|state: &Self| state.schema == STATE_SCHEMA)
+        serde_json::from_slice(&text).ok().filter(|state: &Self| state.schema == STATE_SCHEMA)
     }
 
     /// Writes the file as a whole or not at all.
@@ -99,6 +99,25 @@ impl ServerState {
     }
 }
 
+/// Ends what a supervisor that was killed has left behind, and says which processes that were. Only for who holds the
+/// supervisor's lock: then nobody looks after them any more.
+pub fn end_leftovers(home: &Home) -> Vec<u32> {
+    let left: Vec<Identity> = ServerState::read(home)
+        .map(|state| state.children)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(Identity::is_alive)
+        .collect();
+    // Each leads a group of its own, and a group cannot change hands while its leader lives.
+    for child in &left {
+        platform::kill_group(child.pid);
+    }
+    left.iter()
+        .filter(|child| child.wait_for_end(std::time::Duration::from_secs(2)))
+        .map(|child| child.pid)
+        .collect()
+}
+
 /// When something was last logged in `home`: the closest thing to the hour of a death nobody recorded.
 pub fn last_sign_of_life(home: &Home) -> Option<SystemTime> {
     fs_err::read_dir(home.logs())
@@ -116,15 +135,9 @@ mod tests {
     fn a_recycled_id_is_nobody() {
         let own = Identity::own().expect("known");
         assert!(own.is_alive());
-        let earlier = Identity {
-            started: own.started.wrapping_sub(1),
-            ..own.clone()
-        };
+        let earlier = Identity { started: own.started.wrapping_sub(1), ..own.clone() };
         assert!(!earlier.is_alive());
-        let other_boot = Identity {
-            boot: Some("another".to_owned()),
-            ..own
-        };
+        let other_boot = Identity { boot: Some("another".to_owned()), ..own };
         assert!(!other_boot.is_alive());
     }
 
@@ -141,6 +154,7 @@ mod tests {
             version: "0".to_owned(),
             executable: "/x".to_owned(),
             since: super::super::logs::now(),
+            children: vec![Identity::own().expect("known")],
         };
         state.write(&home).expect("written");
         assert_eq!(ServerState::read(&home), Some(state));

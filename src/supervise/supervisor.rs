@@ -4,22 +4,24 @@
 //! notice of a parent's death is bound to the *thread* that started the child, which here is the process itself.
 //! Nothing ticks: between two events the process sleeps.
 
-use super::child::{self, Message, Program, Said};
+mod processes;
+mod stopping;
+
+use super::child::{Message, Program};
 use super::control::{self, Asked, Command, Reply, Status};
 use super::launch::AGENT_RUNNER;
-use super::lifecycle::{Action, Event, Phase, Policy};
+use super::lifecycle::{Event, Phase, Policy};
 use super::lock::Lock;
 use super::logs::{self, Sink};
-use super::protocol::{CONFIG_SCHEMA, ComponentConfig, Handshake};
+use super::signals::Signals;
 use super::slot::Slot;
-use super::state::{Identity, STATE_SCHEMA, ServerState};
+use super::state::{Identity, STATE_SCHEMA, ServerState, end_leftovers};
 use super::token::Token;
 use super::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use crate::component::Ready;
 use crate::home::Home;
 use crate::platform::{self, ParentDeath};
-use crate::store::{self, Depth, Silent};
-use std::io;
+use crate::store::{Depth, Silent};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,9 +51,7 @@ pub fn run(home: &Home, config: LaunchConfig, mut report: Report) -> Result<(), 
     let limit = Duration::from_millis(config.stop_timeout_ms);
     match prepare(home, &config, limit) {
         Ok((lock, component)) => {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let outcome = runtime.block_on(supervise(home, config, &component, report));
             // These two are held for life: who holds the lock is the supervisor, and the entry is in use.
             drop((component, lock));
@@ -73,14 +73,19 @@ pub fn run(home: &Home, config: LaunchConfig, mut report: Report) -> Result<(), 
 fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock, Ready), SuperviseError> {
     platform::name_process(c"stigmer-super");
     let lock = Lock::server(home, limit)?;
-    // If there is one, it is of a supervisor that ended badly: we hold its lock.
+    fs_err::create_dir_all(home.logs())?;
+    // If there is a record, it is of a supervisor that ended badly: we hold its lock.
+    let leftovers = end_leftovers(home);
+    if !leftovers.is_empty() {
+        let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
+        sink.event(&format!("ended processes that a killed supervisor left behind: {leftovers:?}"));
+    }
     ServerState::remove(home);
     platform::end_children_with_us()?;
     let local = config.local.as_ref().map(PathBuf::from);
     // The launcher has just looked at the whole entry, and holds it until we do.
     let depth = Depth::Entrypoint;
     let component = crate::component::resolve(home, AGENT_RUNNER, local.as_deref(), depth, &Silent)?;
-    fs_err::create_dir_all(home.logs())?;
     Ok((lock, component))
 }
 
@@ -92,7 +97,6 @@ async fn supervise(
 ) -> Result<(), SuperviseError> {
     let token = Token::obtain(&home.run())?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let since = logs::now();
     let state = ServerState {
         schema: STATE_SCHEMA,
         instance: config.instance.clone(),
@@ -100,18 +104,14 @@ async fn supervise(
         control: listener.local_addr()?,
         version: crate::VERSION.to_owned(),
         executable: config.executable.0.clone(),
-        since: since.clone(),
+        since: logs::now(),
+        children: Vec::new(),
     };
     state.write(home)?;
     let (asked_sender, asked) = mpsc::channel(16);
     let places = Arc::new(Semaphore::new(control::CLIENTS));
-    let door = tokio::spawn(control::serve(
-        listener,
-        token.clone(),
-        asked_sender,
-        Arc::clone(&places),
-    ));
-    let mut supervisor = Supervisor::new(home.clone(), config, token, component, since, report)?;
+    let door = tokio::spawn(control::serve(listener, token.clone(), asked_sender, Arc::clone(&places)));
+    let mut supervisor = Supervisor::new(home.clone(), config, token, component, state, report)?;
     let outcome = supervisor.live(asked).await;
     ServerState::remove(home);
     let mut watchers = std::mem::take(&mut supervisor.watchers);
@@ -134,7 +134,7 @@ struct Supervisor {
     config: LaunchConfig,
     token: Token,
     payload: Option<String>,
-    since: String,
+    state: ServerState,
     report: Option<Report>,
     sink: Sink,
     slots: Vec<Slot>,
@@ -155,7 +155,7 @@ impl Supervisor {
         config: LaunchConfig,
         token: Token,
         component: &Ready,
-        since: String,
+        state: ServerState,
         report: Report,
     ) -> Result<Self, SuperviseError> {
         let start_timeout = Duration::from_millis(config.start_timeout_ms);
@@ -174,39 +174,20 @@ impl Supervisor {
             Slot::new(name, program, policy, logs::file(&home.logs(), name), work_dir)
         };
         let slots = vec![
-            slot(
-                SERVER,
-                own.clone(),
-                &["internal-server", "--supervised"],
-                ParentDeath::Kill,
-            )?,
-            slot(
-                WORKFLOW_RUNNER,
-                own,
-                &["internal-workflow-runner", "--supervised"],
-                ParentDeath::Kill,
-            )?,
+            slot(SERVER, own.clone(), &["internal-server", "--supervised"], ParentDeath::Kill)?,
+            slot(WORKFLOW_RUNNER, own, &["internal-workflow-runner", "--supervised"], ParentDeath::Kill)?,
             // What it does is not ours to cut off: it is asked, as by the end of its standard input.
-            slot(
-                AGENT_RUNNER,
-                component.program.clone(),
-                &["--supervised"],
-                ParentDeath::Terminate,
-            )?,
+            slot(AGENT_RUNNER, component.program.clone(), &["--supervised"], ParentDeath::Terminate)?,
         ];
         let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
-        sink.event(&format!(
-            "started as process {}, instance {}",
-            std::process::id(),
-            config.instance
-        ));
+        sink.event(&format!("started as process {}, instance {}", std::process::id(), config.instance));
         Ok(Self {
             payload: component.digest.as_ref().map(ToString::to_string),
             start_deadline: Some(Instant::now() + start_timeout),
             home,
             config,
             token,
-            since,
+            state,
             report: Some(report),
             sink,
             slots,
@@ -221,9 +202,7 @@ impl Supervisor {
     /// Starts everything, and keeps it running until a stop has come to its end.
     async fn live(&mut self, mut asked: mpsc::Receiver<Asked>) -> Result<(), SuperviseError> {
         let mut signals = Signals::new()?;
-        self.tell(&LaunchEvent::Listening {
-            pid: std::process::id(),
-        });
+        self.tell(&LaunchEvent::Listening { pid: std::process::id() });
         self.handle(SERVER_INDEX, Event::Start).await;
         while !self.is_over() {
             let due = self.next_time();
@@ -288,157 +267,6 @@ impl Supervisor {
         }
     }
 
-    async fn hear(&mut self, message: Message) {
-        let index = message.component;
-        let slot = &mut self.slots[index];
-        if slot.number != message.number {
-            return;
-        }
-        match message.said {
-            Said::Handshake(Ok(Handshake::Ready { version, address, .. }))
-                if index != SERVER_INDEX || address.is_some() =>
-            {
-                if slot.phase() != Phase::Starting {
-                    return;
-                }
-                slot.is_ready(version, address);
-                let event = LaunchEvent::Ready {
-                    component: slot.name.to_owned(),
-                    address,
-                    millis: u64::try_from(slot.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                };
-                self.tell(&event);
-                self.handle(index, Event::Ready).await;
-                self.after_readiness(index, address).await;
-            }
-            Said::Handshake(other) => {
-                let refusal = match other {
-                    Ok(Handshake::Failed { reason, hint }) => (reason, hint),
-                    Ok(Handshake::Ready { .. }) => ("it did not say where it listens".to_owned(), None),
-                    Err(reason) => (reason, None),
-                };
-                slot.sink.event(&format!("not ready: {}", refusal.0));
-                slot.refusal = Some(refusal);
-                self.handle(index, Event::Refused).await;
-            }
-            Said::Closed => self.handle(index, Event::Silent).await,
-            Said::Ended(outcome) => {
-                let code = slot.ended(outcome);
-                self.ended(index, code).await;
-            }
-        }
-    }
-
-    async fn after_readiness(&mut self, index: usize, address: Option<SocketAddr>) {
-        if index == SERVER_INDEX {
-            self.server = address;
-            for worker in SERVER_INDEX + 1..self.slots.len() {
-                self.handle(worker, Event::Start).await;
-            }
-        }
-        let all = self.slots.iter().all(|slot| slot.phase() == Phase::Ready);
-        if all && self.start_deadline.take().is_some() {
-            let event = LaunchEvent::Up(Box::new(self.status()));
-            self.tell(&event);
-            self.sink.event("all components are ready");
-            self.confirm_durable();
-        }
-    }
-
-    /// A process of a component is gone.
-    async fn ended(&mut self, index: usize, code: Option<i32>) {
-        if self.start_deadline.take().is_some() && self.stopping.is_none() {
-            self.failure = Some(Box::new(self.slots[index].failure()));
-            self.handle(index, Event::Ended(code)).await;
-            self.begin_stop().await;
-        } else {
-            self.handle(index, Event::Ended(code)).await;
-            self.continue_stop().await;
-        }
-    }
-
-    /// Lets one event happen to a component, and does what follows from it.
-    async fn handle(&mut self, index: usize, event: Event) {
-        match self.slots[index].on(event) {
-            Action::None => {}
-            Action::Spawn => {
-                if let Err(error) = self.spawn(index).await {
-                    let program = self.slots[index].program.path.display().to_string();
-                    let slot = &mut self.slots[index];
-                    slot.refusal = Some((format!("`{program}` cannot be started: {error}"), None));
-                    // It is heard like the end of a process, for that is what it is.
-                    let (component, number) = (index, slot.number);
-                    let said = Said::Ended(Err(error));
-                    let _ = self.messages.0.send(Message {
-                        component,
-                        number,
-                        said,
-                    });
-                }
-            }
-            Action::Terminate => {
-                if let Some(running) = &mut self.slots[index].running {
-                    running.terminate();
-                }
-            }
-            Action::Kill => {
-                let slot = &self.slots[index];
-                slot.sink.event("it did not end in time, and is killed");
-                if let Some(running) = &slot.running {
-                    running.kill();
-                }
-            }
-        }
-    }
-
-    async fn spawn(&mut self, index: usize) -> io::Result<()> {
-        let server = self
-            .server
-            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.config.port)));
-        let slot = &mut self.slots[index];
-        slot.begin();
-        let config = ComponentConfig {
-            schema: CONFIG_SCHEMA,
-            component: slot.name.to_owned(),
-            instance: self.config.instance.clone(),
-            server_url: format!("http://{server}"),
-            token: self.token.clone(),
-            work_dir: slot.work_dir.display().to_string(),
-            heartbeat_ms: HEARTBEAT_MS,
-        };
-        let messages = self.messages.0.clone();
-        let running =
-            child::start(&slot.program, &config, &slot.sink, (index, slot.number), messages).await?;
-        slot.sink.event(&format!("started as process {}", running.pid));
-        slot.running = Some(running);
-        let event = LaunchEvent::Starting {
-            component: slot.name.to_owned(),
-        };
-        self.tell(&event);
-        Ok(())
-    }
-
-    /// Ends everything in the reverse order of its start; calling it again changes nothing.
-    async fn begin_stop(&mut self) {
-        self.start_deadline = None;
-        if self.stopping.is_none() {
-            self.stopping = Some(Instant::now() + Duration::from_secs(1));
-            for index in SERVER_INDEX + 1..self.slots.len() {
-                self.handle(index, Event::Stop).await;
-            }
-            self.continue_stop().await;
-        }
-        self.tell_watchers();
-    }
-
-    /// The server's turn comes when nobody needs it any more.
-    async fn continue_stop(&mut self) {
-        let workers = &self.slots[SERVER_INDEX + 1..];
-        if self.stopping.is_some() && workers.iter().all(|slot| slot.phase() == Phase::Stopped) {
-            self.handle(SERVER_INDEX, Event::Stop).await;
-        }
-    }
-
     async fn answer(&mut self, question: Asked) {
         match question.command {
             Command::Status => {
@@ -453,14 +281,6 @@ impl Supervisor {
         }
     }
 
-    /// Flushes the entry to disk now that nobody waits for it, and notes that in its stamp. If this fails, the first start
-    /// after the next boot of the machine verifies the entry, which is what it would have saved.
-    fn confirm_durable(&self) {
-        let Some(digest) = self.payload.as_ref().and_then(|text| text.parse().ok()) else { return };
-        let home = self.home.clone();
-        std::thread::spawn(move || store::confirm_durable(&home, digest, &Silent));
-    }
-
     fn status(&self) -> Status {
         Status {
             instance: self.config.instance.clone(),
@@ -469,7 +289,7 @@ impl Supervisor {
             executable: self.config.executable.0.clone(),
             executable_state: self.config.executable.1.clone(),
             home: self.home.root().display().to_string(),
-            since: self.since.clone(),
+            since: self.state.since.clone(),
             url: self.server.map(|address| format!("http://{address}")),
             port: self.config.port,
             local_binary: self.config.local.clone(),
@@ -489,72 +309,11 @@ impl Supervisor {
             self.report = None;
         }
     }
-
-    fn tell_watchers(&mut self) {
-        let waiting_for: Vec<String> = self
-            .slots
-            .iter()
-            .filter(|slot| slot.phase() == Phase::Stopping)
-            .map(|slot| slot.name.to_owned())
-            .collect();
-        self.watchers.retain(|watcher| {
-            match watcher.try_send(Reply::Stopping {
-                waiting_for: waiting_for.clone(),
-            }) {
-                Err(mpsc::error::TrySendError::Closed(_)) => false,
-                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => true,
-            }
-        });
-    }
 }
 
 async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What the system may send to say that it is time to go.
-struct Signals {
-    #[cfg(unix)]
-    kinds: [(&'static str, tokio::signal::unix::Signal); 3],
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            kinds: [
-                ("SIGTERM", signal(SignalKind::terminate())?),
-                ("SIGINT", signal(SignalKind::interrupt())?),
-                ("SIGHUP", signal(SignalKind::hangup())?),
-            ],
-        })
-    }
-
-    #[cfg(unix)]
-    async fn next(&mut self) -> &'static str {
-        let [(term, terminate), (int, interrupt), (hup, hangup)] = &mut self.kinds;
-        tokio::select! {
-            _ = terminate.recv() => term,
-            _ = interrupt.recv() => int,
-            _ = hangup.recv() => hup,
-        }
-    }
-
-    #[cfg(windows)]
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-    fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(windows)]
-    async fn next(&mut self) -> &'static str {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        "Ctrl-C"
     }
 }

@@ -41,10 +41,7 @@ impl Token {
         if text.len() < 32 {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!(
-                    "`{}` holds no token; remove it, and a new one is made",
-                    path.display()
-                ),
+                format!("`{}` holds no token; remove it, and a new one is made", path.display()),
             ));
         }
         Ok(Self(text.to_owned()))
@@ -86,13 +83,9 @@ pub fn new_instance() -> io::Result<String> {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut chance = [0_u8; 10];
     platform::random(&mut chance)?;
-    let millis = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    let low = chance
-        .iter()
-        .fold(0_u128, |value, byte| value << 8 | u128::from(*byte));
+    let millis =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let low = chance.iter().fold(0_u128, |value, byte| value << 8 | u128::from(*byte));
     let value = (millis & 0xffff_ffff_ffff) << 80 | low;
     Ok((0..26)
         .rev()

@@ -7,8 +7,7 @@ use crate::supervise::{StartFailure, SuperviseError};
 impl From<SuperviseError> for Failure {
     fn from(error: SuperviseError) -> Self {
         match error {
-            SuperviseError::Io(error) => error.into(),
-            SuperviseError::Settings(SettingsError::Io(error)) => error.into(),
+            SuperviseError::Io(error) | SuperviseError::Settings(SettingsError::Io(error)) => error.into(),
             SuperviseError::Settings(error) => Self::from_error(Exit::Config, &error)
                 .hint("the keys of [server] are port, stop_timeout_s and start_timeout_s"),
             SuperviseError::Component(error) => error.into(),
@@ -72,7 +71,5 @@ fn failed(failure: &StartFailure) -> Failure {
 }
 
 fn with_log(failure: Failure, lines: &[String]) -> Failure {
-    lines
-        .iter()
-        .fold(failure, |failure, line| failure.cause(format!("log: {line}")))
+    lines.iter().fold(failure, |failure, line| failure.cause(format!("log: {line}")))
 }

@@ -42,13 +42,18 @@ impl LogsArgs {
             .filter(|name| self.component.as_deref().is_none_or(|wanted| wanted == *name))
             .map(|name| (name.to_owned(), file(&home.logs(), name)))
             .collect();
-        // First the follower, then the tail: a line in between is shown twice rather than never... unless it is the tail's.
+        // The follower comes first, so that nothing falls between the two; what both have seen is shown once.
         let mut follower = self.follow.then(|| Follower::new(&files));
         let lines = tail(&files, self.lines)?;
         if lines.is_empty() && !self.follow {
             output.note("there are no logs yet");
         }
         show(&lines, output)?;
+        if let Some(follower) = &mut follower {
+            let mut fresh = follower.poll();
+            fresh.retain(|line| !lines.contains(line));
+            show(&fresh, output)?;
+        }
         while let Some(follower) = &mut follower {
             std::thread::sleep(GLANCE);
             show(&follower.poll(), output)?;
@@ -63,10 +68,7 @@ fn show(lines: &[Line], output: Output) -> io::Result<()> {
             output.line(serde_json::to_string(line)?)?;
         } else {
             let mark = if line.stream == "event" { "*" } else { "|" };
-            output.line(format_args!(
-                "{} {:>15} {mark} {}",
-                line.time, line.component, line.text
-            ))?;
+            output.line(format_args!("{} {:>15} {mark} {}", line.time, line.component, line.text))?;
         }
     }
     Ok(())

@@ -32,10 +32,7 @@ pub(super) fn start(home: &Home, request: &StartRequest, output: Output) -> Outc
                 report(output, &status, None)?;
             } else {
                 let url = status.url.as_deref().unwrap_or_default();
-                output.note(format_args!(
-                    "  all ready after {} ms",
-                    began.elapsed().as_millis()
-                ));
+                output.note(format_args!("  all ready after {} ms", began.elapsed().as_millis()));
                 output.line(format_args!("stigmer is up at {url}"))?;
             }
         }
@@ -72,9 +69,7 @@ fn already(status: &Status, differences: &[String], output: Output) -> Result<()
     }
     if !differences.is_empty() {
         let hint = console::style("hint:").cyan().for_stderr();
-        output.note(format_args!(
-            "   {hint} `stigmer server restart`, with the same options, makes it so"
-        ));
+        output.note(format_args!("   {hint} `stigmer server restart`, with the same options, makes it so"));
     }
     Ok(())
 }
@@ -114,11 +109,7 @@ impl Progress {
             }
             bar
         });
-        Self {
-            output,
-            bar,
-            waiting: Vec::new(),
-        }
+        Self { output, bar, waiting: Vec::new() }
     }
 
     fn show(&mut self, event: &LaunchEvent) {
@@ -129,11 +120,7 @@ impl Progress {
                 self.waiting.push(component.clone());
                 self.refresh();
             }
-            LaunchEvent::Ready {
-                component,
-                address,
-                millis,
-            } => {
+            LaunchEvent::Ready { component, address, millis } => {
                 self.waiting.retain(|name| name != component);
                 let mark = console::style("✓").green().for_stderr();
                 let place = address.map(|address| format!("{address}, ")).unwrap_or_default();

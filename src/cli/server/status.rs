@@ -29,11 +29,7 @@ pub(super) fn run(home: &Home, output: Output) -> Outcome {
     match look(home) {
         Found::Up(status) => {
             if output.is_json() {
-                output.json(&UpReport {
-                    running: true,
-                    ready: status.is_ready(),
-                    status: &status,
-                })?;
+                output.json(&UpReport { running: true, ready: status.is_ready(), status: &status })?;
             } else {
                 show(&status, output)?;
             }
@@ -88,12 +84,7 @@ fn show(status: &Status, output: Output) -> Result<(), Failure> {
         .chain(status.components.iter().map(row))
         .collect::<Vec<_>>();
     let widths: Vec<usize> = (0..HEADINGS.len())
-        .map(|column| {
-            rows.iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
     for cells in &rows {
         let line = cells
@@ -106,17 +97,11 @@ fn show(status: &Status, output: Output) -> Result<(), Failure> {
     }
     for component in &status.components {
         if let Some(exit) = &component.last_exit {
-            output.line(format_args!(
-                "last exit of {}: {}, {}",
-                component.name, exit.reason, exit.time
-            ))?;
+            output.line(format_args!("last exit of {}: {}, {}", component.name, exit.reason, exit.time))?;
         }
     }
     output.line(format_args!("home:       {}", status.home))?;
-    output.line(format_args!(
-        "executable: {} ({})",
-        status.executable, status.version
-    ))?;
+    output.line(format_args!("executable: {} ({})", status.executable, status.version))?;
     output.line(format_args!("instance:   {}", status.instance))?;
     if let Some(local) = &status.local_binary {
         output.line(format_args!("agent:      {local} (local)"))?;
@@ -128,16 +113,7 @@ fn show(status: &Status, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-const HEADINGS: [&str; 8] = [
-    "COMPONENT",
-    "PHASE",
-    "PID",
-    "PORT",
-    "SINCE",
-    "RESTARTS",
-    "MEMORY",
-    "VERSION",
-];
+const HEADINGS: [&str; 8] = ["COMPONENT", "PHASE", "PID", "PORT", "SINCE", "RESTARTS", "MEMORY", "VERSION"];
 
 fn supervisor_row(status: &Status) -> [String; 8] {
     [

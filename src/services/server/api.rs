@@ -83,10 +83,7 @@ fn carries(headers: &HeaderMap, token: &Token) -> bool {
         .is_some_and(|candidate| token.matches(candidate))
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "the answer is the error, and it is returned at once"
-)]
+#[expect(clippy::result_large_err, reason = "the answer is the error, and it is returned at once")]
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Response> {
     serde_json::from_slice(body).map_err(|problem| error(StatusCode::BAD_REQUEST, &problem.to_string()))
 }
@@ -114,16 +111,10 @@ async fn register(State(app): State<App>, body: Bytes) -> Response {
         Err(answer) => return answer,
     };
     if registration.instance != app.instance {
-        return error(
-            StatusCode::CONFLICT,
-            "the worker belongs to another run of the supervisor",
-        );
+        return error(StatusCode::CONFLICT, "the worker belongs to another run of the supervisor");
     }
     let Ok(chance) = new_instance() else {
-        return error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "there is no randomness for an id",
-        );
+        return error(StatusCode::INTERNAL_SERVER_ERROR, "there is no randomness for an id");
     };
     let id = format!("w-{chance}");
     let mut registry = app.registry();
@@ -143,9 +134,9 @@ struct Heartbeat {
 
 async fn heartbeat(State(app): State<App>, Path(id): Path<String>, body: Bytes) -> Response {
     let state = match parse::<Heartbeat>(&body) {
-        Ok(Heartbeat {
-            state: WorkerState::Stale,
-        }) => return error(StatusCode::BAD_REQUEST, "only silence makes a worker stale"),
+        Ok(Heartbeat { state: WorkerState::Stale }) => {
+            return error(StatusCode::BAD_REQUEST, "only silence makes a worker stale");
+        }
         Ok(heartbeat) => heartbeat.state,
         Err(answer) => return answer,
     };

@@ -22,9 +22,7 @@ pub fn run(config: &ComponentConfig, leash: Leash) -> Result<(), ServiceError> {
     crate::platform::name_process(c"stigmer-server");
     let address = config.server_address()?;
     let (listener, bound) = listen(address).map_err(|source| ServiceError::Listen { address, source })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(config, leash, listener, bound))
 }
 

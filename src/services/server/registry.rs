@@ -76,10 +76,7 @@ pub struct Registry {
 impl Registry {
     /// A registry for workers that heartbeat every `heartbeat`.
     pub fn new(heartbeat: Duration) -> Self {
-        Self {
-            workers: BTreeMap::new(),
-            expires: heartbeat * MISSED,
-        }
+        Self { workers: BTreeMap::new(), expires: heartbeat * MISSED }
     }
 
     /// After what silence a worker is stale.
@@ -97,11 +94,7 @@ impl Registry {
         self.workers.retain(|_, known| {
             known.registration.pid != registration.pid || known.registration.kind != registration.kind
         });
-        let worker = Worker {
-            registration,
-            state: WorkerState::Idle,
-            heard: now,
-        };
+        let worker = Worker { registration, state: WorkerState::Idle, heard: now };
         self.workers.insert(id, worker);
         true
     }
@@ -136,11 +129,7 @@ impl Registry {
                     kind: worker.registration.kind.clone(),
                     version: worker.registration.version.clone(),
                     pid: worker.registration.pid,
-                    state: if age > self.expires {
-                        WorkerState::Stale
-                    } else {
-                        worker.state
-                    },
+                    state: if age > self.expires { WorkerState::Stale } else { worker.state },
                     heartbeat_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
                 }
             })
@@ -149,8 +138,7 @@ impl Registry {
 
     fn forget(&mut self, now: Instant) {
         let limit = self.expires + FORGOTTEN_AFTER;
-        self.workers
-            .retain(|_, worker| now.saturating_duration_since(worker.heard) <= limit);
+        self.workers.retain(|_, worker| now.saturating_duration_since(worker.heard) <= limit);
     }
 }
 

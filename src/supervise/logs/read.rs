@@ -39,7 +39,7 @@ fn tail_of(component: &str, path: &Path, count: usize) -> io::Result<Vec<Line>> 
             file.seek(SeekFrom::Start(start))?;
             let mut block = Vec::new();
             (&mut file).take(end - start).read_to_end(&mut block)?;
-            found += block.iter().filter(|byte| **byte == b'\n').count();
+            found += block.split(|byte| *byte == b'\n').count() - 1;
             blocks.push(block);
             end = start;
         }
@@ -52,11 +52,7 @@ fn tail_of(component: &str, path: &Path, count: usize) -> io::Result<Vec<Line>> 
     }
     let mut parser = Parser::new(component);
     let skip = texts.len().saturating_sub(count);
-    Ok(texts
-        .into_iter()
-        .skip(skip)
-        .map(|text| parser.parse(text))
-        .collect())
+    Ok(texts.into_iter().skip(skip).map(|text| parser.parse(text)).collect())
 }
 
 /// Makes lines of bytes. What is not ours (a panic written straight into the file, say) is shown as it is, with
@@ -69,10 +65,7 @@ struct Parser {
 
 impl Parser {
     fn new(component: &str) -> Self {
-        Self {
-            component: component.to_owned(),
-            time: String::new(),
-        }
+        Self { component: component.to_owned(), time: String::new() }
     }
 
     fn parse(&mut self, bytes: &[u8]) -> Line {
@@ -120,11 +113,8 @@ impl Follower {
                     parser: Parser::new(component),
                 };
                 followed.open();
-                followed.offset = followed
-                    .file
-                    .as_ref()
-                    .and_then(|file| file.metadata().ok())
-                    .map_or(0, |meta| meta.len());
+                followed.offset =
+                    followed.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |meta| meta.len());
                 followed
             })
             .collect();
@@ -181,10 +171,7 @@ impl Followed {
         };
         let rest = self.rest.split_off(end + 1);
         let whole = std::mem::replace(&mut self.rest, rest);
-        whole[..end]
-            .split(|byte| *byte == b'\n')
-            .map(|text| self.parser.parse(text))
-            .collect()
+        whole[..end].split(|byte| *byte == b'\n').map(|text| self.parser.parse(text)).collect()
     }
 }
 
@@ -209,11 +196,7 @@ mod tests {
         fs_err::write(rotated(&a, 1), line(1, "a") + &line(3, "a")).expect("written");
         fs_err::write(&a, line(5, "a")).expect("written");
         fs_err::write(&b, line(2, "b") + "not json\n" + &line(4, "b")).expect("written");
-        let files = [
-            ("a".to_owned(), a),
-            ("b".to_owned(), b),
-            ("c".to_owned(), dir.path().join("none")),
-        ];
+        let files = [("a".to_owned(), a), ("b".to_owned(), b), ("c".to_owned(), dir.path().join("none"))];
         let all = tail(&files, 50).expect("read");
         assert_eq!(texts(&all), ["t1", "t2", "not json", "t3", "t4", "t5"]);
         assert_eq!(texts(&tail(&files, 2).expect("read")), ["t4", "t5"]);

@@ -76,10 +76,7 @@ impl Sink {
 
 impl State {
     fn reopen(&mut self) -> io::Result<()> {
-        let file = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.path)?;
+        let file = fs_err::OpenOptions::new().create(true).append(true).open(&self.path)?;
         self.size = file.metadata()?.len();
         self.file = Some(file);
         Ok(())
