@@ -41,6 +41,7 @@ mod list;
 mod lock;
 mod manifest;
 mod materialize;
+mod record;
 mod remove;
 mod repair;
 mod reuse;
