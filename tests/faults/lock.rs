@@ -76,6 +76,21 @@ fn a_warm_start_waits_for_nobody() {
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("hello from One\n", ""));
 }
 
+#[test]
+fn an_executable_that_is_updated_while_it_waits_goes_on_with_what_it_has() {
+    let world = World::new();
+    let exe = world.copy_of(Payload::One);
+    let lock = hold(&world, "standing in the way");
+    let mut command = world.command(&exe, &["exec", NAME, "--", "hello"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a start");
+    let (_said, _rest) = wait_for(&mut child, "waiting for");
+    std::fs::remove_file(&exe).expect("removed");
+    std::os::unix::fs::symlink(carrier(Payload::Two), &exe).expect("another one in its place");
+    drop(lock);
+    let ran = Ran::from(child.wait_with_output().expect("an end")).code(0);
+    assert_eq!(ran.out, "hello from One\n");
+}
+
 /// Without its stamp, a start takes the lock and looks at everything.
 fn unstamp(world: &World) -> PathBuf {
     world.warm(Payload::One);

@@ -8,6 +8,7 @@
 mod support;
 
 mod boot;
+mod cmd;
 mod collect;
 mod crowd;
 mod damage;
