@@ -176,10 +176,9 @@ impl From<StoreError> for Failure {
                 Exit::Forbidden,
                 "run it as the owner of that directory, or set STIGMER_HOME to a directory of the administrator's own",
             ),
-            StoreError::Unrepairable { .. } => (
-                Exit::Damaged,
-                "use the stigmer that made the entry, or remove it with `stigmer cache clean`",
-            ),
+            StoreError::StillDamaged { .. } => {
+                (Exit::Io, "something else writes there, or the disk fails: set STIGMER_HOME to another one")
+            }
         };
         Self::from_error(exit, &error).hint(hint)
     }

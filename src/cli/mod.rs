@@ -58,7 +58,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     if let Some(outcome) = exec::fast_path(&args) {
         return finish(outcome, false);
     }
-    let json = args.iter().any(|arg| arg == "--json");
+    // Behind `--` stand the arguments of a component.
+    let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     match Cli::try_parse_from(&args) {
         Ok(cli) => finish(dispatch(cli.command), json),
         Err(error) => {

@@ -1,12 +1,11 @@
 //! Garbage collection: what nobody uses and nobody will miss.
 
-use super::remove::{TEMPORARY_PREFIX, TRASH_PREFIX, remove_tree, to_trash};
-use super::{Lease, Listed, Lock, Place, StoreError, list};
+use super::remove::{TEMPORARY_PREFIX, TRASH_PREFIX, ignore_missing, remove_tree, to_trash};
+use super::{Lease, Listed, Lock, Place, StoreError, list, stable};
 use crate::bundle::Digest;
 use crate::home::Home;
 use serde::Serialize;
 use std::collections::HashSet;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,11 +47,13 @@ pub struct Collected {
 pub fn collect(home: &Home, policy: &Policy) -> Result<Collected, StoreError> {
     let mut collected = Collected::default();
     for victim in victims(list(home), policy) {
-        if remove(home, victim.digest, policy.dry_run)? {
-            collected.bytes += victim.bytes;
-            collected.removed.push(victim);
-        } else {
-            collected.in_use.push(victim);
+        match remove(home, victim.digest, policy.dry_run)? {
+            Removal::Done => {
+                collected.bytes += victim.bytes;
+                collected.removed.push(victim);
+            }
+            Removal::InUse => collected.in_use.push(victim),
+            Removal::GoneAlready => {}
         }
     }
     if !policy.dry_run {
@@ -86,31 +87,37 @@ fn victims(entries: Vec<Listed>, policy: &Policy) -> Vec<Listed> {
         .collect()
 }
 
-/// Removes one entry unless it is in use or being worked on.
-fn remove(home: &Home, digest: Digest, dry_run: bool) -> Result<bool, StoreError> {
-    let place = Place::new(home, digest);
-    let Some(_lock) = Lock::try_acquire(&place.lock(), "removing the entry")? else {
-        return Ok(false);
-    };
-    let Some(_lease) = Lease::take_exclusive(&place.lease())? else {
-        return Ok(false);
-    };
-    if dry_run {
-        return Ok(true);
-    }
-    // The stamp first: without it the entry is nothing, whatever happens to us now.
-    remove_file(&place.stamp())?;
-    let trash = to_trash(home, &place.entry())?;
-    remove_file(&place.manifest())?;
-    remove_tree(&trash)?;
-    Ok(true)
+/// What became of trying to remove an entry.
+enum Removal {
+    Done,
+    /// It is in use or being worked on.
+    InUse,
+    /// Somebody else has removed it since we looked.
+    GoneAlready,
 }
 
-fn remove_file(path: &Path) -> io::Result<()> {
-    match fs_err::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+/// Removes one entry unless it is in use or being worked on.
+fn remove(home: &Home, digest: Digest, dry_run: bool) -> Result<Removal, StoreError> {
+    let place = Place::new(home, digest);
+    let Some(_lock) = Lock::try_acquire(&place.lock(), "removing the entry")? else {
+        return Ok(Removal::InUse);
+    };
+    let Some(_lease) = Lease::take_exclusive(&place.lease())? else {
+        return Ok(Removal::InUse);
+    };
+    if place.entry().symlink_metadata().is_err() {
+        return Ok(Removal::GoneAlready);
     }
+    if dry_run {
+        return Ok(Removal::Done);
+    }
+    // The stamp first: without it the entry is nothing, whatever happens to us now.
+    ignore_missing(fs_err::remove_file(place.stamp()))?;
+    let trash = to_trash(home, &place.entry())?;
+    ignore_missing(fs_err::remove_file(place.manifest()))?;
+    stable::forget(&place);
+    remove_tree(&trash)?;
+    Ok(Removal::Done)
 }
 
 /// Removes trash, and what was being made by processes that are dead. Returns how much of it.
@@ -137,6 +144,13 @@ fn sweep(home: &Home) -> Result<usize, StoreError> {
             false
         };
         if is_dead {
+            remove_tree(&name.path())?;
+            count += 1;
+        }
+    }
+    // Beside the stable paths things live for milliseconds only.
+    for name in std::fs::read_dir(home.bin()).into_iter().flatten().flatten() {
+        if name.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) && is_stale(&name.path()) {
             remove_tree(&name.path())?;
             count += 1;
         }

@@ -30,16 +30,22 @@ pub(super) enum Taken {
 }
 
 impl Lease {
-    /// Takes the lease at `path` without waiting.
+    /// Takes the lease at `path` without waiting, and notes that the entry is used now.
     pub(super) fn take(path: &Path) -> Taken {
+        let taken = Self::hold(path);
+        if let Taken::Held(Self { file: Some(file) }) = &taken {
+            note_use(file);
+        }
+        taken
+    }
+
+    /// Takes the lease at `path` without waiting, only to keep the entry while looking at it: it is no more used than before.
+    pub(super) fn hold(path: &Path) -> Taken {
         let Ok(file) = open(path) else {
             return Taken::Held(Self { file: None });
         };
         match fs2::FileExt::try_lock_shared(&file) {
-            Ok(()) => {
-                note_use(&file);
-                Taken::Held(Self { file: Some(file) })
-            }
+            Ok(()) => Taken::Held(Self { file: Some(file) }),
             Err(error) if is_contended(&error) => Taken::Refused,
             Err(_unsupported) => Taken::Held(Self { file: None }),
         }

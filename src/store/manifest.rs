@@ -3,17 +3,14 @@
 //! An executable knows the content of its own components only. The manifest lets any version verify, and reuse files of, an
 //! entry that another version made. It needs no signature: the payload digest of what it lists must be the entry's name.
 
-use super::Place;
+use super::{Place, record};
 use crate::bundle::{Component, Digest, Index};
-use std::io::{self, Write};
+use std::io;
 
 /// Writes `component` as the manifest at `place`, whole or not at all. The frames are left out: they belong to a carrier.
 pub(super) fn write(place: &Place, component: &Component) -> io::Result<()> {
     let listed = Component { frames: Vec::new(), ..component.clone() };
-    let mut file = tempfile::Builder::new().prefix(".tmp-manifest-").tempfile_in(place.home().store())?;
-    file.write_all(&serde_json::to_vec(&listed)?)?;
-    file.persist(place.manifest()).map_err(|e| e.error)?;
-    Ok(())
+    record::write(place, "manifest", &place.manifest(), &serde_json::to_vec(&listed)?)
 }
 
 /// Writes the manifest at `place` unless a sound one stands there.
@@ -28,6 +25,7 @@ pub fn read(place: &Place) -> Option<Component> {
         return None;
     }
     let component: Component = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    let own: Digest = component.digest;
-    (own == place.digest() && Index::check_manifest(&component).is_ok()).then_some(component)
+    let own: Digest = component.payload_digest();
+    let is_own = component.digest == own && own == place.digest();
+    (is_own && Index::check_manifest(&component).is_ok()).then_some(component)
 }

@@ -1,6 +1,6 @@
 //! From a carrier to a program that can be started: the warm path, and everything that is not.
 
-use super::remove::remove_tree;
+use super::remove::{remove_tree, to_trash};
 use super::repair::fix;
 use super::{
     Home, Lease, Lock, Place, Problem, Progress, Stamp, StoreError, lease, manifest, reuse, stable, verify,
@@ -55,6 +55,12 @@ pub enum How {
     },
 }
 
+impl How {
+    fn healed(problems: Vec<Problem>) -> Self {
+        if problems.is_empty() { Self::Verified } else { Self::Healed { problems } }
+    }
+}
+
 /// The warm path: the entry of `digest`, if its stamp says that it is complete and its entrypoint looks as it did.
 /// Waits for nothing, reads one small file, writes nothing.
 pub fn warm(home: &Home, digest: Digest) -> Option<Materialized> {
@@ -92,9 +98,38 @@ pub fn ensure(
     let miss =
         Miss { place: Place::new(home, digest), carrier: &carrier, component: &component, depth, progress };
     match miss.look() {
-        Some(ready) => Ok(ready),
+        Some(ready) => {
+            // Another version may have been the last to be made.
+            miss.point();
+            Ok(ready)
+        }
         None => miss.resolve(),
     }
+}
+
+/// Verifies the entry of the component `name` that `carrier` holds, and repairs what is wrong. Returns what was. If nothing
+/// was and its records are in order, nothing is written.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn repair(
+    home: &Home,
+    carrier: &Carrier,
+    name: &str,
+    progress: &dyn Progress,
+) -> Result<Vec<Problem>, StoreError> {
+    let component = carrier.component(name)?;
+    let place = Place::new(home, component.digest);
+    let miss = Miss { place, carrier, component: &component, depth: Depth::Evidence, progress };
+    miss.refuse_foreign()?;
+    let doing = format!("repairing {name} {}", component.version);
+    let _lock = Lock::acquire(&miss.place.lock(), &doing, progress)?;
+    let problems = miss.heal()?;
+    if !(problems.is_empty() && miss.is_stamped()) {
+        miss.write_stamp()?;
+    }
+    manifest::ensure(&miss.place, &component)?;
+    Ok(problems)
 }
 
 struct Miss<'a> {
@@ -111,24 +146,33 @@ impl Miss<'_> {
         let ready = warm(self.place.home(), self.place.digest())?;
         match self.depth {
             Depth::Entrypoint => Some(ready),
-            Depth::Evidence => {
-                Stamp::read(&self.place)?.holds_whole(&self.place, self.component).then_some(ready)
-            }
+            Depth::Evidence => self.is_stamped().then_some(ready),
         }
+    }
+
+    /// Whether the whole tree looks as its stamp says.
+    fn is_stamped(&self) -> bool {
+        Stamp::read(&self.place).is_some_and(|stamp| stamp.holds_whole(&self.place, self.component))
+    }
+
+    /// What the administrator makes in somebody else's home, that person could neither repair nor remove.
+    fn refuse_foreign(&self) -> Result<(), StoreError> {
+        let home = self.place.home();
+        if !home.is_explicit() && crate::platform::is_foreign_home(home.root()) {
+            return Err(StoreError::ForeignHome { path: home.root().to_owned() });
+        }
+        Ok(())
     }
 
     fn resolve(&self) -> Result<Materialized, StoreError> {
         let home = self.place.home();
-        let exists = self.place.entry().symlink_metadata().is_ok();
-        if !exists && !home.is_explicit() && crate::platform::is_foreign_home(home.root()) {
-            return Err(StoreError::ForeignHome { path: home.root().to_owned() });
-        }
+        self.refuse_foreign()?;
         let doing = format!("materializing {} {}", self.component.name, self.component.version);
         let lock = prepare(home).map_err(StoreError::from);
         let lock = match lock.and_then(|()| Lock::acquire(&self.place.lock(), &doing, self.progress)) {
             Ok(lock) => Some(lock),
             // A home that cannot be written may still hold a sound entry; nobody else can be changing it.
-            Err(StoreError::Io(error)) if exists && is_unwritable(&error) => None,
+            Err(StoreError::Io(error)) if self.exists() && is_unwritable(&error) => None,
             Err(error) => return Err(error),
         };
         if let Some(ready) = self.look() {
@@ -139,49 +183,74 @@ impl Miss<'_> {
             // Only possible without locks; then nobody removes anything either.
             lease::Taken::Refused => Lease::none(),
         };
-        let how = if exists { self.heal()? } else { self.make()? };
+        // Asked only now: while we waited for the lock, somebody may have made it or taken it away.
+        let how = if self.exists() { How::healed(self.heal()?) } else { self.make()? };
+        // The stamp comes last: whoever is killed before it leaves a miss, and the next start does all of this again.
+        self.point();
         self.stamp()?;
-        let program = self.component.entrypoint.below(&self.place.entry());
-        match stable::point(home, &self.component.name, &program) {
+        if lock.as_ref().is_some_and(Lock::is_effective) {
+            sweep(&self.place);
+        }
+        let (place, version) = (self.place.clone(), self.component.version.clone());
+        Ok(Materialized { program: self.program(), place, version, how, lease })
+    }
+
+    fn exists(&self) -> bool {
+        self.place.entry().symlink_metadata().is_ok()
+    }
+
+    fn program(&self) -> PathBuf {
+        self.component.entrypoint.below(&self.place.entry())
+    }
+
+    /// Lets the stable path lead here. Nothing of ours needs it, so what stands in its way is only said.
+    fn point(&self) {
+        match stable::point(self.place.home(), &self.component.name, &self.program()) {
             Err(error) if !is_unwritable(&error) => {
                 self.progress.notice(&format!("cannot update the stable path: {error}"));
             }
             _ => {}
         }
-        if lock.as_ref().is_some_and(Lock::is_effective) {
-            sweep(&self.place);
-        }
-        let (place, version) = (self.place.clone(), self.component.version.clone());
-        Ok(Materialized { place, program, version, how, lease })
     }
 
-    /// Stamps the entry. A home that cannot be written keeps no stamp: the next start looks again.
+    /// Stamps the entry, which is whole. A home that cannot be written, or is full, keeps no stamp: the next start
+    /// looks again.
     fn stamp(&self) -> Result<(), StoreError> {
-        let written = manifest::ensure(&self.place, self.component)
-            .and_then(|()| Stamp::take(&self.place, self.component)?.write(&self.place));
-        match written {
+        match manifest::ensure(&self.place, self.component).and_then(|()| self.write_stamp()) {
             Err(error) if is_unwritable(&error) => Ok(()),
+            Err(error) if is_full(&error) => {
+                self.progress.notice(&format!("the next start will verify again: {error}"));
+                Ok(())
+            }
             other => Ok(other?),
         }
     }
 
-    /// An entry stands without a stamp that holds: reads it, and repairs what is damaged.
-    fn heal(&self) -> Result<How, StoreError> {
+    fn write_stamp(&self) -> io::Result<()> {
+        Stamp::take(&self.place, self.component)?.write(&self.place)
+    }
+
+    /// Reads an entry that stands without a stamp that holds, and repairs what is damaged. Returns what was.
+    fn heal(&self) -> Result<Vec<Problem>, StoreError> {
         self.progress.begin("verifying", self.component.raw_len());
         let problems = verify(&self.place.entry(), self.component, &|bytes| {
             self.progress.advance(bytes);
         });
         self.progress.end();
         if problems.is_empty() {
-            return Ok(How::Verified);
+            return Ok(problems);
         }
-        if problems.iter().any(|p| p.path == ".") && !self.place.entry().is_dir() {
-            super::remove::to_trash(self.place.home(), &self.place.entry())?;
-            self.make()?;
-        } else {
+        // A link counts as what it is: what it leads to is not ours to change.
+        if self.place.entry().symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             fix(&self.place, self.carrier, self.component, &problems, self.progress)?;
+        } else {
+            if self.exists() {
+                let trash = to_trash(self.place.home(), &self.place.entry())?;
+                let _ = remove_tree(&trash);
+            }
+            self.make()?;
         }
-        Ok(How::Healed { problems })
+        Ok(problems)
     }
 
     /// No entry stands: makes one beside its place and renames it there.
@@ -296,6 +365,10 @@ impl Drop for Stage {
 fn prepare(home: &Home) -> io::Result<()> {
     fs::create_dir_all(home.store())?;
     fs::create_dir_all(home.locks())
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn is_unwritable(error: &io::Error) -> bool {

@@ -41,6 +41,7 @@ mod list;
 mod lock;
 mod manifest;
 mod materialize;
+mod record;
 mod remove;
 mod repair;
 mod reuse;
@@ -53,8 +54,7 @@ pub use lease::Lease;
 pub use list::{Listed, list};
 pub use lock::{Holder, Lock};
 pub use manifest::read as manifest;
-pub use materialize::{Depth, How, Materialized, confirm_durable, ensure, warm};
-pub use repair::repair;
+pub use materialize::{Depth, How, Materialized, confirm_durable, ensure, repair, warm};
 pub use stamp::Stamp;
 pub use verify::{Problem, ProblemKind, verify};
 
@@ -99,11 +99,13 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
-    /// The entry is damaged, and this executable does not carry what it should hold.
-    #[error("entry {} is damaged and this executable does not carry its content", digest.short())]
-    Unrepairable {
-        /// The entry's payload digest.
-        digest: Digest,
+    /// The entry was repaired, and something is wrong with it again or still.
+    #[error("`{}` was repaired and is still not as packed: {kind}", path.display())]
+    StillDamaged {
+        /// What is wrong.
+        path: PathBuf,
+        /// How.
+        kind: ProblemKind,
     },
 }
 

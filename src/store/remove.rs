@@ -12,26 +12,27 @@ pub(super) const TRASH_PREFIX: &str = ".trash-";
 /// How the names of what is being made begin.
 pub(super) const TEMPORARY_PREFIX: &str = ".tmp-";
 
-/// Deletes the tree at `path`, whatever its permissions. Links are removed and never followed. Gone already is success.
+/// Deletes the tree at `path`, whatever its permissions. Links are removed and never followed. Gone already is success, also
+/// when somebody else deletes the same tree at the same time.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    let meta = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    if meta.is_dir() {
+    ignore_missing(try_remove_tree(path))
+}
+
+fn try_remove_tree(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
         // A directory without write permission gives nothing away.
         crate::platform::set_mode(path, crate::platform::OPEN_DIRECTORY)?;
         for entry in fs::read_dir(path)? {
             remove_tree(&entry?.path())?;
         }
-        return ignore_missing(fs::remove_dir(path));
+        return fs::remove_dir(path);
     }
     #[cfg(windows)]
     crate::platform::set_mode(path, 0o666)?;
-    ignore_missing(fs::remove_file(path))
+    fs::remove_file(path)
 }
 
-fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+pub(super) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -5,36 +5,12 @@
 
 use super::materialize::Stage;
 use super::remove::{remove_tree, to_trash};
-use super::{Home, Lock, Place, Problem, ProblemKind, Progress, Stamp, StoreError, manifest, verify};
+use super::{Place, Problem, ProblemKind, Progress, StoreError, verify};
 use crate::bundle::{Carrier, Component, EntryKind, TreePath, unpack};
 use fs_err as fs;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// Verifies the entry of the component `name` that `carrier` holds, and repairs what is wrong. Returns what was.
-///
-/// # Errors
-/// See [`StoreError`]. An entry that is not there at all is an I/O error: it is materialized by using it.
-pub fn repair(
-    home: &Home,
-    carrier: &Carrier,
-    name: &str,
-    progress: &dyn Progress,
-) -> Result<Vec<Problem>, StoreError> {
-    let component = carrier.component(name)?;
-    let place = Place::new(home, component.digest);
-    let _lock = Lock::acquire(&place.lock(), &format!("repairing {name} {}", component.version), progress)?;
-    progress.begin("verifying", component.raw_len());
-    let problems = verify(&place.entry(), &component, &|bytes| progress.advance(bytes));
-    progress.end();
-    if !problems.is_empty() {
-        fix(&place, carrier, &component, &problems, progress)?;
-    }
-    manifest::ensure(&place, &component)?;
-    Stamp::take(&place, &component)?.write(&place)?;
-    Ok(problems)
-}
 
 /// Repairs `problems` of the entry at `place` and verifies it again. The caller holds the entry's lock and stamps it after.
 pub(super) fn fix(
@@ -55,10 +31,11 @@ pub(super) fn fix(
         let _ = remove_tree(&trash);
     }
     outcome?;
-    if verify(&place.entry(), component, &|_| ()).is_empty() {
-        Ok(())
-    } else {
-        Err(StoreError::Unrepairable { digest: place.digest() })
+    match verify(&place.entry(), component, &|_| ()).into_iter().next() {
+        None => Ok(()),
+        Some(Problem { path, kind }) => {
+            Err(StoreError::StillDamaged { path: place.entry().join(path), kind })
+        }
     }
 }
 
@@ -102,12 +79,8 @@ impl Bench<'_> {
                 }
             }
         }
-        for (path, kinds) in &wrong {
-            if kinds.contains(&&ProblemKind::Extra) {
-                let full = self.root.join(path);
-                self.open_parent(&full)?;
-                self.clear(&full)?;
-            }
+        if problems.iter().any(|problem| problem.kind == ProblemKind::Extra) {
+            self.clear_extras(component)?;
         }
         if !files.is_empty() {
             self.rewrite(carrier, component, &files, progress)?;
@@ -145,6 +118,25 @@ impl Bench<'_> {
                 self.clear(&full)?;
             }
             fs::rename(path.below(stage.path()), full)?;
+        }
+        Ok(())
+    }
+
+    /// Moves everything that is not listed to trash. It is looked for again, because a problem names it for people: a name
+    /// that is no text could not be found by that.
+    fn clear_extras(&mut self, component: &Component) -> io::Result<()> {
+        let listed: HashSet<PathBuf> =
+            component.entries.iter().map(|entry| entry.path.below(&self.root)).collect();
+        let dirs = component.entries.iter().filter(|entry| matches!(entry.kind, EntryKind::Dir));
+        let dirs: Vec<PathBuf> = dirs.map(|entry| entry.path.below(&self.root)).collect();
+        for dir in std::iter::once(self.root.clone()).chain(dirs) {
+            for found in fs::read_dir(&dir)? {
+                let path = found?.path();
+                if !listed.contains(&path) {
+                    self.open(&dir)?;
+                    self.clear(&path)?;
+                }
+            }
         }
         Ok(())
     }

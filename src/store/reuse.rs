@@ -30,7 +30,7 @@ pub(super) fn reuse(home: &Home, component: &Component, root: &Path) -> HashSet<
         }
         let place = Place::new(home, digest);
         // Held while its files are linked, so that it is not collected under our hands.
-        let lease::Taken::Held(_lease) = lease::Lease::take(&place.lease()) else {
+        let lease::Taken::Held(_lease) = lease::Lease::hold(&place.lease()) else {
             continue;
         };
         let Some(older) = manifest::read(&place) else {

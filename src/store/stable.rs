@@ -1,12 +1,13 @@
 //! `bin/NAME`: a path that stays the same while entries come and go.
 //!
 //! For people and scripts. Nothing of ours starts through it, so it is best effort: swapped by rename, and a home that cannot
-//! be written keeps the one it has.
+//! be written keeps the one it has. It goes when what it leads to is collected.
 
+use super::Place;
 use crate::home::Home;
 use fs_err as fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Points `bin/NAME` at `program`, if it does not yet.
 pub(super) fn point(home: &Home, name: &str, program: &Path) -> io::Result<()> {
@@ -24,4 +25,16 @@ pub(super) fn point(home: &Home, name: &str, program: &Path) -> io::Result<()> {
     let fresh = place.path().join(name);
     crate::platform::symlink(&relative, &fresh)?;
     fs::rename(&fresh, &link)
+}
+
+/// Removes what in `bin` leads into the entry at `place`, which is gone.
+pub(super) fn forget(place: &Place) {
+    let entry = place.digest().to_string();
+    for name in std::fs::read_dir(place.home().bin()).into_iter().flatten().flatten() {
+        let leads_there =
+            |target: PathBuf| target.components().any(|part| part.as_os_str() == entry.as_str());
+        if std::fs::read_link(name.path()).is_ok_and(leads_there) {
+            let _ = std::fs::remove_file(name.path());
+        }
+    }
 }

@@ -5,11 +5,11 @@
 //! power cut may come back with holes. The stamp names the boot it was written in; after another boot an entry not yet confirmed
 //! durable is looked at once, content and all.
 
-use super::{Place, evidence};
+use super::{Place, evidence, record};
 use crate::bundle::{Component, Digest, TreePath};
 use crate::platform::Evidence;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write};
+use std::io;
 use std::time::SystemTime;
 
 /// The stamp's format. A stamp of another one is no stamp.
@@ -81,10 +81,7 @@ impl Stamp {
 
     /// Writes the stamp beside its entry, whole or not at all.
     pub(super) fn write(&self, place: &Place) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".tmp-stamp-").tempfile_in(place.home().store())?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.persist(place.stamp()).map_err(|e| e.error)?;
-        Ok(())
+        record::write(place, "stamp", &place.stamp(), &serde_json::to_vec(self)?)
     }
 
     /// Whether the entrypoint still looks as it did, and no power cut can have come between.

@@ -167,7 +167,8 @@ impl Check<'_> {
                 Ok(names) => {
                     for name in names {
                         let path = format!("{prefix}{}", name.to_string_lossy());
-                        if !listed.contains(path.as_str()) {
+                        // A name that is no text is not listed, whatever it looks like.
+                        if name.to_str().is_none() || !listed.contains(path.as_str()) {
                             self.problem(&path, ProblemKind::Extra);
                         }
                     }

@@ -38,7 +38,8 @@ impl Gc {
             max_bytes: self.max_size.unwrap_or(config.max_size_mb).saturating_mul(1_000_000),
             dry_run: self.dry_run,
         };
-        run(&home, &policy, Output::new(self.json))
+        run(&home, &policy, Output::new(self.json))?;
+        Ok(0)
     }
 }
 
@@ -64,7 +65,16 @@ impl Clean {
             max_bytes: 0,
             dry_run: self.dry_run,
         };
-        run(&Home::from_env()?, &policy, Output::new(self.json))
+        let output = Output::new(self.json);
+        let collected = run(&Home::from_env()?, &policy, output)?;
+        if collected.in_use.is_empty() {
+            return Ok(0);
+        }
+        if output.is_json() {
+            return Ok(Exit::Busy as u8);
+        }
+        Err(Failure::new(Exit::Busy, "what is in use was kept")
+            .hint("`stigmer server stop` ends the platform"))
     }
 }
 
@@ -73,19 +83,14 @@ fn own_digests() -> Vec<Digest> {
     own.iter().flat_map(|carrier| &carrier.footer().slots).map(|slot| slot.digest).collect()
 }
 
-fn run(home: &Home, policy: &Policy, output: Output) -> Outcome {
+fn run(home: &Home, policy: &Policy, output: Output) -> Result<Collected, Failure> {
     let collected = store::collect(home, policy)?;
-    let is_clean = policy.max_bytes == 0;
     if output.is_json() {
         output.json(&collected)?;
     } else {
         print(&collected, policy, output)?;
     }
-    if is_clean && !collected.in_use.is_empty() && !output.is_json() {
-        return Err(Failure::new(Exit::Busy, "what is in use was kept")
-            .hint("`stigmer server stop` ends the platform"));
-    }
-    Ok(if is_clean && !collected.in_use.is_empty() { Exit::Busy as u8 } else { 0 })
+    Ok(collected)
 }
 
 fn print(collected: &Collected, policy: &Policy, output: Output) -> std::io::Result<()> {

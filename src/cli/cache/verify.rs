@@ -5,7 +5,7 @@ use super::super::progress::Shown;
 use super::super::{Outcome, Output};
 use crate::bundle::{Carrier, Digest};
 use crate::home::Home;
-use crate::store::{self, Place, Problem, Progress, StoreError};
+use crate::store::{self, Place, Problem, Progress};
 use serde::Serialize;
 
 /// Re-hash the entries and report everything that is not as it was packed
@@ -61,7 +61,7 @@ impl Args {
                 Some(carrier) if own.contains(&entry.digest) => {
                     self.check_own(&home, carrier, &mut one, output)?;
                 }
-                _ => self.check_other(&home, &mut one, output)?,
+                _ => check_other(&home, &mut one, output),
             }
             found.push(one);
         }
@@ -102,24 +102,6 @@ impl Args {
         Ok(())
     }
 
-    /// An entry that another version made: its manifest says what it must hold, but we cannot repair it.
-    fn check_other(&self, home: &Home, one: &mut Verified, output: Output) -> Result<(), super::Failure> {
-        let place = Place::new(home, one.digest);
-        let Some(component) = store::manifest(&place) else {
-            one.unchecked =
-                Some("its manifest is missing or damaged, and this executable does not carry it".to_owned());
-            return Ok(());
-        };
-        let shown = Shown::new(output);
-        shown.begin("verifying", component.raw_len());
-        one.problems = store::verify(&place.entry(), &component, &|bytes| shown.advance(bytes));
-        shown.end();
-        if self.repair && !one.problems.is_empty() {
-            return Err(StoreError::Unrepairable { digest: one.digest }.into());
-        }
-        Ok(())
-    }
-
     fn print(&self, home: &Home, found: &[Verified], output: Output) -> std::io::Result<()> {
         if self.json {
             #[derive(Serialize)]
@@ -147,8 +129,27 @@ impl Args {
             output.line(format_args!("{component} {version} {}: {verdict}", digest.short()))?;
         }
         if is_damaged {
-            output.note("hint: `stigmer cache verify --repair` rewrites what is damaged");
+            output.note(if self.repair {
+                "hint: this executable does not carry what is still damaged: use the one that made it, or remove what is not \
+                 in use with `stigmer cache clean`"
+            } else {
+                "hint: `stigmer cache verify --repair` rewrites what is damaged"
+            });
         }
         Ok(())
     }
+}
+
+/// An entry that another version made: its manifest says what it must hold, but we cannot repair it.
+fn check_other(home: &Home, one: &mut Verified, output: Output) {
+    let place = Place::new(home, one.digest);
+    let Some(component) = store::manifest(&place) else {
+        one.unchecked =
+            Some("its manifest is missing or damaged, and this executable does not carry it".to_owned());
+        return;
+    };
+    let shown = Shown::new(output);
+    shown.begin("verifying", component.raw_len());
+    one.problems = store::verify(&place.entry(), &component, &|bytes| shown.advance(bytes));
+    shown.end();
 }

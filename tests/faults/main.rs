@@ -1,0 +1,27 @@
+//! What goes wrong around the store: damage, kills, full and read-only disks, contention, other users.
+//!
+//! Each test has a home of its own and starts the real program. `STIGMER_SOAK=1` makes the hunts longer. `docs/testing.md`
+//! says which protection each test covers.
+#![cfg(target_os = "linux")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod boot;
+mod cmd;
+mod collect;
+mod crowd;
+mod damage;
+mod damages;
+mod exec;
+mod flips;
+mod home;
+mod kill;
+mod links;
+mod lock;
+mod manifest;
+mod readonly;
+mod real;
+mod reuse;
+mod space;
+mod start;
