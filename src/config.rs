@@ -43,13 +43,16 @@ pub struct Server {
     /// Where the server listens on 127.0.0.1: `port = 7234`; 0 takes any free one.
     pub port: u16,
     /// How long a component may take to stop before it is killed: `stop_timeout = "10s"`.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "limit")]
     pub stop_timeout: Duration,
+    /// How long the start may take in all: `start_timeout = "60s"`.
+    #[serde(deserialize_with = "limit")]
+    pub start_timeout: Duration,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { port: 7234, stop_timeout: Duration::from_secs(10) }
+        Self { port: 7234, stop_timeout: Duration::from_secs(10), start_timeout: Duration::from_secs(60) }
     }
 }
 
@@ -86,6 +89,15 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     humantime::parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
+/// A time limit: none is no limit at all, and one beyond an hour is a mistake.
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let limit = duration(deserializer)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(serde::de::Error::custom("a time limit is between `1s` and `1h`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +118,11 @@ mod tests {
     fn values_are_taken_and_unknown_keys_are_named() {
         let config = read("[cache]\nmax_age = \"12h\"\n[server]\nport = 0\n").unwrap();
         assert_eq!((config.cache.max_age, config.server.port), (Duration::from_secs(43_200), 0));
+        for senseless in
+            ["port = 70000", "stop_timeout = \"0s\"", "start_timeout = \"2h\"", "stop_timeout = 3"]
+        {
+            assert!(read(&format!("[server]\n{senseless}\n")).is_err(), "{senseless}");
+        }
         let error = read("[server]\nprot = 1\n").unwrap_err().to_string();
         assert!(error.contains("prot") && error.contains("config.toml"), "{error}");
     }

@@ -9,6 +9,7 @@
 //! - [`store`]: content-addressed entries on disk: materialize, verify, repair, collect.
 //! - [`bundle`]: the bytes appended to an executable: format, packing, reading, and the three carriers.
 //! - [`config`]: what a person decided once, for every start.
+//! - [`lock`]: a lock file that says who holds it.
 //! - [`home`]: where everything of ours lies below one directory.
 //! - [`platform`]: what differs between operating systems, and the only `unsafe` code.
 
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod component;
 pub mod config;
 pub mod home;
+pub mod lock;
 pub mod platform;
 pub mod services;
 pub mod store;

@@ -59,7 +59,7 @@ fn a_component_that_talks_nonsense_is_named() {
 #[test]
 fn a_component_that_hangs_is_given_up() {
     let platform = Platform::new("echo thinking >&2; exec sleep 1000")
-        .config("[server]\nstart_timeout_s = 1\nstop_timeout_s = 2\n");
+        .config("[server]\nstart_timeout = \"1s\"\nstop_timeout = \"2s\"\n");
     let words = failed_start(&platform, 1);
     assert!(words.contains("agent-runner did not start: it was not ready within 1s"), "{words}");
     assert!(words.contains("thinking"), "{words}");
@@ -100,7 +100,7 @@ fn a_killed_supervisor_takes_everything_along() {
 
 #[test]
 fn what_outlives_a_killed_supervisor_is_ended_by_the_next() {
-    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout_s = 1\n");
+    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout = \"1s\"\n");
     let first = platform.start();
     let stubborn = pid(component(&first, "agent-runner"));
     signal(pid(&first), Signal::KILL);
@@ -167,7 +167,7 @@ exec cat >/dev/null"#,
 
 #[test]
 fn who_does_not_end_is_named_and_killed() {
-    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout_s = 2\n");
+    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout = \"2s\"\n");
     platform.start();
     let began = Instant::now();
     let words = text(&platform.stop());
@@ -243,7 +243,7 @@ fn the_control_socket_wants_the_token() {
 
 #[test]
 fn a_stop_during_a_start_wins() {
-    let platform = Platform::new("exec sleep 1000").config("[server]\nstop_timeout_s = 2\n");
+    let platform = Platform::new("exec sleep 1000").config("[server]\nstop_timeout = \"2s\"\n");
     let words = platform.start_words(&["--json"]);
     let launcher =
         platform.command(&words).stdout(std::process::Stdio::piped()).spawn().expect("stigmer runs");

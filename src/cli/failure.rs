@@ -165,7 +165,7 @@ impl From<StoreError> for Failure {
         let (exit, hint) = match error {
             StoreError::Io(error) => return error.into(),
             StoreError::Bundle(error) => return error.into(),
-            StoreError::Busy { .. } => {
+            StoreError::Busy(_) => {
                 (Exit::Busy, "wait for that process or end it; STIGMER_LOCK_TIMEOUT=SECONDS waits longer")
             }
             StoreError::NoSpace { .. } => (

@@ -6,14 +6,14 @@
 
 use super::server::absolute;
 use super::{Exit, Failure, Outcome, Output};
+use crate::config::Config;
 use crate::home::Home;
 use crate::services::role::{self, Leash};
 use crate::services::{ServiceError, server, workflow_runner};
 use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, write_line};
-use crate::supervise::settings::Settings;
 use crate::supervise::supervisor::{self, HEARTBEAT_MS, SERVER, WORKFLOW_RUNNER};
 use crate::supervise::token::Token;
-use crate::supervise::{LaunchConfig, LaunchEvent, SuperviseError};
+use crate::supervise::{LaunchConfig, LaunchEvent};
 use clap::Subcommand;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ impl SupervisorArgs {
         let config = if self.supervised {
             LaunchConfig::read(&mut io::stdin().lock())?
         } else {
-            let settings = Settings::load(&home).map_err(SuperviseError::from)?;
+            let settings = Config::read(&home)?.server;
             let local = self.use_local_binary.as_deref().map(absolute).transpose()?;
             fs_err::create_dir_all(home.root())?;
             LaunchConfig::new(&home, &settings, self.port.unwrap_or(settings.port), local.as_deref())?
@@ -116,7 +116,7 @@ impl ServerArgs {
         let home = Home::from_env()?;
         let port = match self.port {
             Some(port) => port,
-            None => Settings::load(&home).map_err(SuperviseError::from)?.port,
+            None => Config::read(&home)?.server.port,
         };
         let config = ComponentConfig {
             schema: CONFIG_SCHEMA,

@@ -1,7 +1,8 @@
 //! What the store does, shown on a terminal; a line each for what a person should know even without one.
 
 use super::Output;
-use crate::store::{Holder, Progress};
+use crate::lock::Holder;
+use crate::store::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
 use std::time::Duration;

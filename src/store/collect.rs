@@ -1,9 +1,10 @@
 //! Garbage collection: what nobody uses and nobody will miss.
 
 use super::remove::{TEMPORARY_PREFIX, TRASH_PREFIX, ignore_missing, remove_tree, to_trash};
-use super::{Lease, Listed, Lock, Place, StoreError, list, stable};
+use super::{Lease, Listed, Place, StoreError, list, stable};
 use crate::bundle::Digest;
 use crate::home::Home;
+use crate::lock::Lock;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::path::Path;

@@ -4,7 +4,7 @@
 //! however that ends. Its file's modification time is the entry's last use; it is moved at most once an hour, so
 //! that a start writes nothing.
 
-use super::lock::is_contended;
+use crate::lock::is_contended;
 use fs_err as fs;
 use std::fs::File;
 use std::io;

@@ -3,9 +3,10 @@
 use super::remove::{remove_tree, to_trash};
 use super::repair::fix;
 use super::{
-    Home, Lease, Lock, Place, Problem, Progress, Stamp, StoreError, lease, manifest, reuse, stable, verify,
+    Home, Lease, Place, Problem, Progress, Stamp, StoreError, lease, lock, manifest, reuse, stable, verify,
 };
 use crate::bundle::{BundleError, Carrier, Component, Digest, EntryKind, unpack};
+use crate::lock::Lock;
 use fs_err as fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -123,7 +124,7 @@ pub fn repair(
     let miss = Miss { place, carrier, component: &component, depth: Depth::Evidence, progress };
     miss.refuse_foreign()?;
     let doing = format!("repairing {name} {}", component.version);
-    let _lock = Lock::acquire(&miss.place.lock(), &doing, progress)?;
+    let _lock = lock::take(&miss.place.lock(), &doing, progress)?;
     let problems = miss.heal()?;
     if !(problems.is_empty() && miss.is_stamped()) {
         miss.write_stamp()?;
@@ -169,7 +170,7 @@ impl Miss<'_> {
         self.refuse_foreign()?;
         let doing = format!("materializing {} {}", self.component.name, self.component.version);
         let lock = prepare(home).map_err(StoreError::from);
-        let lock = match lock.and_then(|()| Lock::acquire(&self.place.lock(), &doing, self.progress)) {
+        let lock = match lock.and_then(|()| lock::take(&self.place.lock(), &doing, self.progress)) {
             Ok(lock) => Some(lock),
             // A home that cannot be written may still hold a sound entry; nobody else can be changing it.
             Err(StoreError::Io(error)) if self.exists() && is_unwritable(&error) => None,
@@ -412,7 +413,7 @@ pub fn confirm_durable(home: &Home, digest: Digest, progress: &dyn Progress) -> 
         Err(error) if error.kind() == io::ErrorKind::Unsupported => sync_files(&place)?,
         other => other?,
     }
-    let _lock = Lock::acquire(&place.lock(), "noting that the entry is on disk", progress)?;
+    let _lock = lock::take(&place.lock(), "noting that the entry is on disk", progress)?;
     // A repair meanwhile has written anew what we have not flushed.
     if Stamp::read(&place).as_ref() != Some(&before) {
         return Ok(false);

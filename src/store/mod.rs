@@ -52,7 +52,6 @@ mod verify;
 pub use collect::{Collected, Policy, collect};
 pub use lease::Lease;
 pub use list::{Listed, list};
-pub use lock::{Holder, Lock};
 pub use manifest::read as manifest;
 pub use materialize::{Depth, How, Materialized, confirm_durable, ensure, repair, warm};
 pub use stamp::Stamp;
@@ -60,6 +59,7 @@ pub use verify::{Problem, ProblemKind, verify};
 
 use crate::bundle::{BundleError, Digest};
 use crate::home::Home;
+use crate::lock::{Holder, LockError};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,15 +74,8 @@ pub enum StoreError {
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// Somebody else held the lock for as long as we were ready to wait.
-    #[error("`{}` is still held by {holder} after {} s", path.display(), waited.as_secs())]
-    Busy {
-        /// The lock file.
-        path: PathBuf,
-        /// Who holds it, and why.
-        holder: Holder,
-        /// How long we waited.
-        waited: Duration,
-    },
+    #[error(transparent)]
+    Busy(LockError),
     /// There is not enough room.
     #[error("`{}` needs {} but only {} is free", path.display(), crate::store::bytes(*needed), crate::store::bytes(*free))]
     NoSpace {

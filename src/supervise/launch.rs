@@ -6,13 +6,14 @@
 
 use super::client::{self, Found};
 use super::control::Status;
-use super::lock::{Lock, LockError};
+use super::lock;
 use super::logs;
 use super::protocol::{read_line, write_line};
-use super::settings::Settings;
 use super::state::ServerState;
 use super::{LaunchConfig, LaunchEvent, SuperviseError};
+use crate::config::Config;
 use crate::home::Home;
+use crate::lock::LockError;
 use crate::platform;
 use crate::store::{Depth, Progress};
 use std::io::{self, BufReader, ErrorKind};
@@ -61,9 +62,9 @@ pub fn start(
     if let Some(started) = running(home, request, true)? {
         return Ok(started);
     }
-    let settings = Settings::load(home)?;
-    let patience = settings.start_timeout() + settings.stop_timeout() + MARGIN;
-    let _lock = Lock::start(home, patience)?;
+    let settings = Config::read(home)?.server;
+    let patience = settings.start_timeout + settings.stop_timeout + MARGIN;
+    let _lock = lock::start(home, patience)?;
     if let Some(started) = running(home, request, false)? {
         return Ok(started);
     }
@@ -92,7 +93,7 @@ fn running(home: &Home, request: &StartRequest, only_ready: bool) -> Result<Opti
             let Some(state) = ServerState::read(home) else {
                 return Ok(None);
             };
-            let limit = Settings::load(home)?.stop_timeout() * 2 + MARGIN;
+            let limit = Config::read(home)?.server.stop_timeout * 2 + MARGIN;
             if state.identity.wait_for_end(limit) {
                 Ok(None)
             } else {
@@ -236,7 +237,7 @@ impl From<LockError> for SuperviseError {
     fn from(error: LockError) -> Self {
         match error {
             LockError::Io(error) => Self::Io(error),
-            held @ LockError::Held { .. } => Self::Locked(held),
+            held @ LockError::Busy { .. } => Self::Locked(held),
         }
     }
 }

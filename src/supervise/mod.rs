@@ -19,7 +19,6 @@ pub mod lifecycle;
 pub mod lock;
 pub mod logs;
 pub mod protocol;
-pub mod settings;
 mod signals;
 mod slot;
 pub mod state;
@@ -27,11 +26,12 @@ pub mod supervisor;
 pub mod token;
 
 use crate::component::ComponentError;
+use crate::config::{self, ConfigError};
 use crate::home::Home;
+use crate::lock::LockError;
 use crate::platform::{self, PortHolder};
 use control::Status;
 use serde::{Deserialize, Serialize};
-use settings::{Settings, SettingsError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -63,7 +63,7 @@ impl LaunchConfig {
     /// What is told for these settings.
     pub fn new(
         home: &Home,
-        settings: &Settings,
+        settings: &config::Server,
         port: u16,
         local: Option<&Path>,
     ) -> Result<Self, SuperviseError> {
@@ -82,8 +82,8 @@ impl LaunchConfig {
             executable: own_executable(),
             port,
             local,
-            start_timeout_ms: millis(settings.start_timeout()),
-            stop_timeout_ms: millis(settings.stop_timeout()),
+            start_timeout_ms: millis(settings.start_timeout),
+            stop_timeout_ms: millis(settings.stop_timeout),
         })
     }
 
@@ -152,7 +152,7 @@ pub enum SuperviseError {
     Io(#[from] io::Error),
     /// The settings are wrong.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Config(#[from] ConfigError),
     /// The agent runner cannot be had.
     #[error(transparent)]
     Component(#[from] ComponentError),
@@ -177,7 +177,7 @@ pub enum SuperviseError {
     },
     /// Somebody else is at work on this home.
     #[error("another supervisor or launcher is at work here")]
-    Locked(#[source] lock::LockError),
+    Locked(#[source] LockError),
     /// The supervisor cannot be started.
     #[error("the supervisor cannot be started")]
     Spawn(#[source] io::Error),

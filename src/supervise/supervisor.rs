@@ -11,7 +11,7 @@ use super::child::{Message, Program};
 use super::control::{self, Asked, Command, Reply, Status};
 use super::launch::AGENT_RUNNER;
 use super::lifecycle::{Event, Phase, Policy};
-use super::lock::Lock;
+use super::lock;
 use super::logs::{self, Sink};
 use super::signals::Signals;
 use super::slot::Slot;
@@ -20,6 +20,7 @@ use super::token::Token;
 use super::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use crate::component::Ready;
 use crate::home::Home;
+use crate::lock::Lock;
 use crate::platform::{self, ParentDeath};
 use crate::store::{Depth, Silent};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -72,7 +73,7 @@ pub fn run(home: &Home, config: LaunchConfig, mut report: Report) -> Result<(), 
 
 fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock, Ready), SuperviseError> {
     platform::name_process(c"stigmer-super");
-    let lock = Lock::server(home, limit)?;
+    let lock = lock::server(home, limit)?;
     fs_err::create_dir_all(home.logs())?;
     // If there is a record, it is of a supervisor that ended badly: we hold its lock.
     let leftovers = end_leftovers(home);

@@ -1,15 +1,13 @@
 //! What can go wrong with the platform, in words for people.
 
 use crate::cli::{Exit, Failure};
-use crate::supervise::settings::SettingsError;
 use crate::supervise::{StartFailure, SuperviseError};
 
 impl From<SuperviseError> for Failure {
     fn from(error: SuperviseError) -> Self {
         match error {
-            SuperviseError::Io(error) | SuperviseError::Settings(SettingsError::Io(error)) => error.into(),
-            SuperviseError::Settings(error) => Self::from_error(Exit::Config, &error)
-                .hint("the keys of [server] are port, stop_timeout_s and start_timeout_s"),
+            SuperviseError::Io(error) => error.into(),
+            SuperviseError::Config(error) => error.into(),
             SuperviseError::Component(error) => error.into(),
             SuperviseError::NotUnicode(_) => {
                 Self::from_error(Exit::Config, &error).hint("use a path whose name is plain text")
