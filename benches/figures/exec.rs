@@ -103,9 +103,9 @@ fn carrier(context: &Context, program: &Path) -> Outcome<PathBuf> {
 
 /// A `DotSlash` file for the program, run once so that its cache is filled.
 fn fill(context: &Context, dotslash: &Path, program: &Path, cache: &Path) -> Outcome<PathBuf> {
-    let served = fs::read(program)?;
-    let (size, digest) = (served.len(), Digest::of(&served));
-    let server = Server::start(move |_| Answer::ok(served.clone()))?;
+    let program_bytes = fs::read(program)?;
+    let (size, digest) = (program_bytes.len(), Digest::of(&program_bytes));
+    let server = Server::start(move |_| Answer::ok(program_bytes.clone()))?;
     let platform = serde_json::json!({
         "size": size, "hash": "blake3", "digest": digest, "path": "true",
         "providers": [{ "url": format!("{}/true", server.url()) }],

@@ -82,7 +82,7 @@ impl Row {
         match (self.bar, &self.peer) {
             (Bar::OverAtMost(_), Some((_, theirs))) => format!("{:+.2} ms", self.ours - theirs),
             (Bar::AtMost(_), _) => self.unit.show(self.ours),
-            _ => self.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2} ×")),
+            _ => self.ratio().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2} ×")),
         }
     }
 

@@ -36,6 +36,11 @@ impl Machine {
         })
     }
 
+    /// Whether others were at work when we began.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.load_before.parse().is_ok_and(|load: f64| load > 0.25 * crate::measure::as_float(self.cores))
+    }
+
     /// Takes down how busy the machine was when all was over.
     pub(crate) fn look_again(&mut self) {
         self.load_after = load();

@@ -72,9 +72,10 @@ impl Context {
         if self.quick { usual.div_ceil(4).max(3) } else { usual }
     }
 
-    /// The bare binary of this build.
+    /// The bare binary: `STIGMER_BENCH_BARE` if what ships is built for another target than this benchmark, else this build's.
     fn bare() -> PathBuf {
-        PathBuf::from(env!("CARGO_BIN_EXE_stigmer"))
+        let given = std::env::var_os("STIGMER_BENCH_BARE");
+        given.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_stigmer")), PathBuf::from)
     }
 
     /// A peer that `benches/peers.sh` installed, or one of the system. The former is the newer.
@@ -133,6 +134,9 @@ fn run(args: Vec<String>) -> Outcome<()> {
     }
     let context = Context::new(quick)?;
     let mut machine = machine::Machine::look(context.scratch.root())?;
+    if publish && note.is_none() && machine.is_busy() {
+        return Err("the machine is busy: publish from a quiet one, or say with --note why not".into());
+    }
     let mut figures = Vec::new();
     for (name, measure) in FIGURES {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {

@@ -34,12 +34,12 @@ pub(crate) fn measure(context: &Context) -> Outcome<Figure> {
     context.scratch.vacant("memory")?;
     let rows = vec![
         Row::alone(
-            "peak memory of materialize, beyond the mapped file",
+            "peak memory beyond the mapped file",
             Unit::Bytes,
             anonymous.quantile(1.0),
             Bar::AtMost(64.0 * 1024.0 * 1024.0),
         ),
-        Row::alone("… with the mapped file", Unit::Bytes, all.quantile(1.0), Bar::Reported),
+        Row::alone("peak memory with the mapped file", Unit::Bytes, all.quantile(1.0), Bar::Reported),
     ];
     Ok(Figure { method: METHOD.into(), rows, samples: vec![anonymous, all], ..Figure::default() })
 }

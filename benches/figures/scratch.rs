@@ -3,18 +3,25 @@
 use crate::Outcome;
 use crate::measure::time;
 use fs_err as fs;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// What lies here is emptied at once and removed at the end.
+const RETIRED: &str = "retired";
 
 /// The directory of all measurements.
 pub(crate) struct Scratch {
     root: PathBuf,
+    /// How many trees have been retired.
+    retired: Cell<usize>,
 }
 
 impl Scratch {
     pub(crate) fn new(root: PathBuf) -> Outcome<Self> {
         fs::create_dir_all(&root)?;
-        Ok(Self { root })
+        remove(&root.join(RETIRED))?;
+        Ok(Self { root, retired: Cell::new(0) })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -33,6 +40,30 @@ impl Scratch {
         let path = self.vacant(name)?;
         fs::create_dir(&path)?;
         Ok(path)
+    }
+
+    /// A place at which nothing is, for a run that creates many files. What was there is emptied, but removed only by
+    /// [`Scratch::bury`]: ext4 does not hand out an inode again for minutes after it was freed, and looks for another one by one, so
+    /// that a run after a removal would pay for the removal, with a third of its time.
+    pub(crate) fn fresh(&self, name: &str) -> Outcome<PathBuf> {
+        let path = self.root.join(name);
+        if path.exists() {
+            open_up(&path)?;
+            for (file, _) in files(&path)? {
+                set_mode(&file, 0o644)?;
+                fs::OpenOptions::new().write(true).truncate(true).open(&file)?;
+            }
+            self.retired.set(self.retired.get() + 1);
+            let retired = self.root.join(RETIRED);
+            fs::create_dir_all(&retired)?;
+            fs::rename(&path, retired.join(self.retired.get().to_string()))?;
+        }
+        Ok(path)
+    }
+
+    /// Removes what [`Scratch::fresh`] has set aside.
+    pub(crate) fn bury(&self) -> Outcome<()> {
+        remove(&self.root.join(RETIRED))
     }
 
     /// `tree` as `NAME.tar`, `.tar.zst` or `.tar.gz` by the usual programs at their slowest. Made once for each content, which
@@ -76,11 +107,7 @@ pub(crate) fn remove(path: &Path) -> Outcome<()> {
 }
 
 fn open_up(dir: &Path) -> Outcome<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))?;
-    }
+    set_mode(dir, 0o755)?;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -88,6 +115,12 @@ fn open_up(dir: &Path) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) -> Outcome<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?)
 }
 
 /// All files below `dir`, and their sizes, sorted.
