@@ -123,6 +123,13 @@ fn set_mode(path: &Path, mode: u32) -> Outcome<()> {
     Ok(fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?)
 }
 
+#[cfg(not(unix))]
+fn set_mode(path: &Path, _mode: u32) -> Outcome<()> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    permissions.set_readonly(false);
+    Ok(fs::set_permissions(path, permissions)?)
+}
+
 /// All files below `dir`, and their sizes, sorted.
 pub(crate) fn files(dir: &Path) -> Outcome<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
