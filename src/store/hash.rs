@@ -10,11 +10,18 @@ use blake3::hazmat::{
 };
 use fs_err as fs;
 use rayon::prelude::*;
+use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 /// A power of two, and at least one chunk of BLAKE3.
 const PIECE: u64 = 1 << 20;
+
+thread_local! {
+    /// One for each thread, and not for each share of the work that a thread takes: fresh pages cost as much as hashing
+    /// what is read into them.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The digests of `files` (path and size in bytes), in order. A file that turns out shorter is an error, one that is longer too.
 pub(super) fn hash_files(
@@ -30,11 +37,13 @@ pub(super) fn hash_files(
         .collect();
     let values: Vec<io::Result<ChainingValue>> = pieces
         .par_iter()
-        .map_init(Vec::new, |buffer, &(file, at)| {
+        .map(|&(file, at)| {
             let (path, size) = &files[file];
-            let value = hash_piece(path, *size, at, buffer);
-            advance(buffer.len() as u64);
-            value
+            BUFFER.with_borrow_mut(|buffer| {
+                let value = hash_piece(path, *size, at, buffer);
+                advance(buffer.len() as u64);
+                value
+            })
         })
         .collect();
     let mut values = values.into_iter();
