@@ -70,8 +70,8 @@ fn fill(root: &Path, payload: Payload) {
     std::os::unix::fs::symlink("lib/a", root.join("link-to-dir")).expect("symlink");
     if payload == Payload::Small {
         write("lib/random.bin", &noise(1_300_000, 7));
-        for i in 0..24_u8 {
-            write(&format!("lib/many/{}/{i}.txt", i % 5), &[b'a' + i; 100]);
+        for i in 0..40_u8 {
+            write(&format!("lib/many/{i}/x.txt"), &[b'a' + i; 100]);
         }
         return;
     }
