@@ -1,6 +1,6 @@
 //! `stigmer exec` becomes the component: nothing of its surroundings is changed or leaked.
 
-use crate::support::{NAME, Payload, World, carrier, run};
+use crate::support::{NAME, Payload, World, carrier, run, strace};
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -132,6 +132,20 @@ fn a_failure_goes_to_standard_error_whatever_the_components_arguments() {
     let ran = world.run(carrier(Payload::One), &["exec", "temporal", "--", "--json"]).code(69);
     assert_eq!(ran.out, "");
     ran.says(&["error:"]);
+}
+
+/// Somebody else collected the entry between the look at it and the start.
+#[test]
+fn a_program_that_is_gone_when_it_is_started_is_a_miss() {
+    let world = World::new();
+    world.warm(Payload::One);
+    let command = world.command(carrier(Payload::One), &["exec", NAME, "--", "hello"]);
+    // The first one after our own start.
+    let inject = ["-o", "/dev/null", "-e", "trace=execve", "-e", "inject=execve:error=ENOENT:when=1"];
+    let ran = run(&mut strace(&inject, &command)).code(0);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("hello from One\n", ""));
+    let inject = ["-o", "/dev/null", "-e", "trace=execve", "-e", "inject=execve:error=ENOENT"];
+    run(&mut strace(&inject, &command)).code(69).says(&["cannot start", "loader"]);
 }
 
 #[test]

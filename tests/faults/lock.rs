@@ -125,6 +125,20 @@ fn an_entry_that_appears_damaged_while_a_start_waits_is_not_believed() {
     assert_eq!(world.problems(Payload::One), []);
 }
 
+/// What a repair has written while we flushed is not on disk.
+#[test]
+fn a_stamp_that_changes_while_everything_is_flushed_is_not_called_durable() {
+    let world = World::new();
+    world.warm(Payload::One);
+    let path = world.place(Payload::One).stamp();
+    let text =
+        std::fs::read_to_string(&path).expect("a stamp").replace("\"materialized\":", "\"materialized\":1");
+    meanwhile(&world, &["cache", "warm", "--sync"], || std::fs::write(&path, &text).expect("written"))
+        .code(0);
+    assert_eq!(std::fs::read_to_string(&path).expect("a stamp"), text);
+    assert!(text.contains("\"durable\":false"));
+}
+
 #[test]
 fn a_lease_does_not_keep_others_from_repairing() {
     let world = World::new();
