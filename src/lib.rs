@@ -24,3 +24,6 @@ pub mod supervise;
 
 /// The version of this executable, as in `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version with the commit it was built from, if known, and the target it was built for.
+pub const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("STIGMER_BUILD"), ")");

@@ -49,11 +49,20 @@ impl Carrier {
     /// [`BundleError::Bare`] if there is no bundle, [`BundleError::Damaged`] if there is one that is not whole.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
         let file = fs::File::open(path)?;
+        let meta = file.metadata()?;
+        if meta.is_file() && meta.len() == 0 {
+            return Err(Missing::Bare.at(path));
+        }
         let map = crate::platform::map(file.file()).map_err(|source| named(path, "map", &source))?;
         match locate(&map) {
             Ok(located) => Ok(Self { path: path.to_owned(), map, located }),
             Err(missing) => Err(missing.at(path)),
         }
+    }
+
+    /// Finds the bundle in the bytes of a file, as [`Carrier::open`] does in a file of the name `path`.
+    pub fn locate(data: &[u8], path: &Path) -> Result<Located, BundleError> {
+        locate(data).map_err(|missing| missing.at(path))
     }
 
     /// Opens the running executable.
@@ -225,37 +234,68 @@ fn locate(data: &[u8]) -> Result<Located, Missing> {
     if let Some(located) = ending_at(data, data.len() as u64)? {
         return Ok(located);
     }
-    let kind = FileKind::parse(data).ok();
-    let by_format = match kind {
-        Some(FileKind::Elf32 | FileKind::Elf64) => match elf::find(data, kind == Some(FileKind::Elf64)) {
-            Ok(Some(section)) => {
-                let located = ending_at(data, section.end)?
-                    .filter(|located| located.range == section)
-                    .ok_or_else(|| Damage::new("its section does not hold a whole bundle"))?;
-                return Ok(located);
-            }
-            Ok(None) => None,
-            Err(damage) => return Err(damage.into()),
-        },
-        Some(FileKind::MachO32 | FileKind::MachO64) => {
-            macho::signed_end(data, kind == Some(FileKind::MachO64))
-        }
-        Some(FileKind::Pe32 | FileKind::Pe64) => pe::signed_end(data, kind == Some(FileKind::Pe64)),
-        _ => None,
-    };
-    if let Some(end) = by_format {
-        // Signatures begin at a multiple of 8 or 16, so a few zero bytes may stand in front of them.
-        for padding in 0..16 {
-            let Some(end) = end.checked_sub(padding) else {
-                break;
+    match kind_of(data) {
+        CarrierKind::Elf => {
+            let Some(section) = elf::find(data)? else {
+                return Err(Missing::Bare);
             };
-            if let Some(located) = ending_at(data, end)? {
+            ending_at(data, section.end)?
+                .filter(|located| located.range == section)
+                .ok_or_else(|| Damage::new("its section does not hold a whole bundle").into())
+        }
+        CarrierKind::MachO => {
+            let ends = macho::ends(data);
+            if let Some(located) = in_front_of(data, ends.signature)? {
                 return Ok(located);
             }
-            if data.get(usize::try_from(end).unwrap_or(usize::MAX).wrapping_sub(1)) != Some(&0) {
-                break;
-            }
+            cut_off(data, ends.segments)
         }
+        CarrierKind::Pe => {
+            let certificates = pe::certificates_at(data);
+            if let Some(located) = in_front_of(data, certificates)? {
+                return Ok(located);
+            }
+            let image_end = pe::image_end(data).unwrap_or(0);
+            // A bundle begins where the image ends, so its head is there even if its end is not.
+            let head_at = usize::try_from(image_end.next_multiple_of(pe::BUNDLE_ALIGN as u64));
+            if head_at.is_ok_and(|at| data.get(at..).is_some_and(|rest| rest.starts_with(&head()))) {
+                return Err(Damage::new("cut off: its head is there and its footer is not").into());
+            }
+            cut_off(data, image_end.max(certificates.unwrap_or(0)))
+        }
+        CarrierKind::Plain => Err(Missing::Bare),
+    }
+}
+
+/// The bundle that ends where a signature begins.
+fn in_front_of(data: &[u8], signature: Option<u64>) -> Result<Option<Located>, Missing> {
+    let Some(signature) = signature else {
+        return Ok(None);
+    };
+    // Signatures begin at a multiple of 8 or 16, so a few zero bytes may stand in front of them.
+    for padding in 0..16 {
+        let Some(end) = signature.checked_sub(padding) else {
+            break;
+        };
+        if let Some(located) = ending_at(data, end)? {
+            return Ok(Some(located));
+        }
+        let before = usize::try_from(end).ok().and_then(|end| end.checked_sub(1));
+        if before.and_then(|at| data.get(at)) != Some(&0) {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// There is no bundle: because there is none in a whole file, or because the file is not whole.
+fn cut_off(data: &[u8], expected: u64) -> Result<Located, Missing> {
+    if expected > data.len() as u64 {
+        return Err(Damage::new(format!(
+            "cut off: the file should have at least {expected} bytes, and has {}",
+            data.len()
+        ))
+        .into());
     }
     Err(Missing::Bare)
 }
@@ -282,7 +322,8 @@ fn ending_at(data: &[u8], end: u64) -> Result<Option<Located>, Missing> {
     Ok(Some(Located { range: start..end, footer }))
 }
 
-fn named(path: &Path, action: &str, source: &io::Error) -> BundleError {
+/// An error of a call that does not name the path itself.
+pub(super) fn named(path: &Path, action: &str, source: &io::Error) -> BundleError {
     BundleError::Io(io::Error::new(
         source.kind(),
         format!("failed to {action} `{}`: {source}", path.display()),

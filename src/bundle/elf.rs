@@ -2,8 +2,11 @@
 //!
 //! `strip`, `eu-strip`, `objcopy` and `patchelf` drop what the section table does not know of, and keep, but may move, what it
 //! does. So the bundle is registered as a non-alloc section and found by its name when it is no longer at the end of the file.
+//! The section is a note, a well-formed one with the bundle as its description, because notes are the only sections
+//! outside of segments that `eu-strip` keeps.
 
 use super::Damage;
+use object::FileKind;
 use object::elf::{FileHeader32, FileHeader64};
 use object::endian::Endianness;
 use object::read::elf::{FileHeader, SectionHeader};
@@ -12,9 +15,20 @@ use std::ops::Range;
 /// The name of the section.
 pub(super) const SECTION: &[u8] = b".stigmer.bundle";
 
+/// What stands in front of the bundle in its section: the header of a note, with its name.
+pub(super) const NOTE_LEN: usize = 20;
+/// The name of the note, with the zero byte that ends it.
+pub(super) const NOTE_NAME: &[u8; 8] = b"stigmer\0";
+/// The type of the note. Types are the business of whoever owns the name.
+pub(super) const NOTE_TYPE: u32 = 1;
+
 /// Where the section table says the bundle lies; `None` if there is no such section.
-pub(super) fn find(data: &[u8], is_64: bool) -> Result<Option<Range<u64>>, Damage> {
-    if is_64 { find_in::<FileHeader64<Endianness>>(data) } else { find_in::<FileHeader32<Endianness>>(data) }
+pub(super) fn find(data: &[u8]) -> Result<Option<Range<u64>>, Damage> {
+    if matches!(FileKind::parse(data), Ok(FileKind::Elf64)) {
+        find_in::<FileHeader64<Endianness>>(data)
+    } else {
+        find_in::<FileHeader32<Endianness>>(data)
+    }
 }
 
 fn find_in<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Result<Option<Range<u64>>, Damage> {
@@ -27,8 +41,15 @@ fn find_in<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Result<Option<Ran
     };
     let start: u64 = section.sh_offset(endian).into();
     let len: u64 = section.sh_size(endian).into();
-    let end = start.checked_add(len).filter(|end| *end <= data.len() as u64).ok_or_else(|| {
-        Damage::new(format!("cut off: its section takes {len} bytes at {start}, the file has {}", data.len()))
-    })?;
-    Ok(Some(start..end))
+    let end = start
+        .checked_add(len)
+        .filter(|_| len >= NOTE_LEN as u64)
+        .filter(|end| *end <= data.len() as u64)
+        .ok_or_else(|| {
+            Damage::new(format!(
+                "cut off: its section takes {len} bytes at {start}, the file has {}",
+                data.len()
+            ))
+        })?;
+    Ok(Some(start + NOTE_LEN as u64..end))
 }

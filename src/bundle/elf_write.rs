@@ -4,14 +4,16 @@
 //! three fields of the file header lead there; no segment, no address and no other section knows of it. The bundle is
 //! last, so its footer is where a start looks first: at the end of the file.
 
-use super::elf::SECTION;
+use super::elf::{NOTE_LEN, NOTE_NAME, NOTE_TYPE, SECTION};
 use object::FileKind;
-use object::elf::{FileHeader32, FileHeader64, SHN_LORESERVE, SHT_PROGBITS};
+use object::elf::{FileHeader32, FileHeader64, SHN_LORESERVE, SHT_NOTE};
 use object::endian::Endianness;
 use object::read::elf::{FileHeader, SectionHeader};
 
 /// What a bundle's first byte is aligned to.
 const BUNDLE_ALIGN: usize = 16;
+/// What a note is aligned to.
+const NOTE_ALIGN: u64 = 4;
 
 /// Where the fields lie that are written, in one of the two classes of ELF.
 struct Fields {
@@ -84,9 +86,11 @@ fn with_section<H: FileHeader<Endian = Endianness>>(
     let table_at = out.len();
     out.extend_from_slice(old_table);
     let added_at = out.len();
-    out.resize(added_at + fields.entry, 0);
+    // The note ends at a multiple of 16, so that the bundle begins at one.
+    out.resize(added_at + fields.entry + NOTE_LEN, 0);
     pad(&mut out, BUNDLE_ALIGN);
-    let bundle_at = out.len();
+    let note_at = out.len() - NOTE_LEN;
+    let note_len = u32::try_from(bundle_len).map_err(|_| "an ELF note cannot hold a bundle beyond 4 GiB")?;
 
     let mut writer = Writer { out: &mut out, endian, word: fields.word };
     writer.word(fields.shoff, table_at as u64)?;
@@ -95,10 +99,14 @@ fn with_section<H: FileHeader<Endian = Endianness>>(
     writer.word(strings_header + fields.offset, strings_at as u64)?;
     writer.word(strings_header + fields.size, strings_len as u64)?;
     writer.four(added_at, name);
-    writer.four(added_at + 4, SHT_PROGBITS.0);
-    writer.word(added_at + fields.offset, bundle_at as u64)?;
-    writer.word(added_at + fields.size, bundle_len)?;
-    writer.word(added_at + fields.align, BUNDLE_ALIGN as u64)?;
+    writer.four(added_at + 4, SHT_NOTE.0);
+    writer.word(added_at + fields.offset, note_at as u64)?;
+    writer.word(added_at + fields.size, bundle_len + NOTE_LEN as u64)?;
+    writer.word(added_at + fields.align, NOTE_ALIGN)?;
+    writer.four(note_at, 8);
+    writer.four(note_at + 4, note_len);
+    writer.four(note_at + 8, NOTE_TYPE);
+    out[note_at + 12..].copy_from_slice(NOTE_NAME);
     Ok(out)
 }
 

@@ -49,7 +49,7 @@ pub struct Footer {
 }
 
 /// The first bytes of a bundle.
-pub(crate) fn head() -> [u8; HEAD_LEN] {
+pub fn head() -> [u8; HEAD_LEN] {
     let mut head = [0; HEAD_LEN];
     head[..8].copy_from_slice(&magic());
     head
@@ -57,7 +57,7 @@ pub(crate) fn head() -> [u8; HEAD_LEN] {
 
 /// What [`Footer::parse`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Parsed {
+pub enum Parsed {
     /// No footer: neither magic is there.
     Absent,
     /// A footer of a version we do not know.
@@ -97,7 +97,7 @@ impl Footer {
     ///
     /// # Panics
     /// If there are more than [`MAX_COMPONENTS`] slots or a name is too long; the packer checks both first.
-    pub(crate) fn to_bytes(&self) -> [u8; FOOTER_LEN] {
+    pub fn to_bytes(&self) -> [u8; FOOTER_LEN] {
         assert!(self.slots.len() <= MAX_COMPONENTS, "the packer bounds the number of components");
         let mut out = [0_u8; FOOTER_LEN];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
@@ -125,7 +125,7 @@ impl Footer {
     ///
     /// # Errors
     /// The magic is there, and anything else is not as it was written.
-    pub(crate) fn parse(bytes: &[u8; FOOTER_LEN]) -> Result<Parsed, Damage> {
+    pub fn parse(bytes: &[u8; FOOTER_LEN]) -> Result<Parsed, Damage> {
         let head = bytes[..8] == magic();
         let tail = bytes[TAIL_MAGIC_AT..] == magic();
         if !head && !tail {

@@ -7,10 +7,9 @@
 //! It is JSON: at a hundred files it parses in well under a millisecond, a person can read it, and its parser is one that
 //! many people fuzz. What JSON cannot say is checked by [`Index::parse`]; an index that comes out of it is sound.
 
-use super::footer::{Footer, HEAD_LEN, is_component_name};
+use super::footer::{Footer, HEAD_LEN};
 use super::{Damage, Digest, FORMAT_VERSION, MAX_COMPONENTS, TreePath};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
 
 /// Hard limits of format version 1. A bundle beyond them is refused at pack and at read.
 #[derive(Debug, Clone, Copy)]
@@ -222,7 +221,7 @@ impl Index {
         Ok(())
     }
 
-    /// Checks a component that stands alone, without frames: a manifest. Every rule of a tree holds, its digest included.
+    /// Checks a component that stands alone, without frames: a store's manifest. Every rule of a tree holds.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -231,7 +230,8 @@ impl Index {
             return Err(Damage::new("a manifest has no frames"));
         }
         component.check_names()?;
-        component.check_tree(u64::MAX)
+        let stream = component.files().map(|(_, _, size, at, _)| at.saturating_add(size)).max();
+        component.check_tree(stream.unwrap_or(0))
     }
 
     /// The component called `name`.
@@ -241,92 +241,6 @@ impl Index {
 }
 
 impl Component {
-    /// Checks the component; `at` is where its first frame must begin. Returns where its last one ends.
-    fn check(&self, at: u64) -> Result<u64, Damage> {
-        self.check_names()?;
-        let (end, stream) = self.check_frames(at)?;
-        self.check_tree(stream)?;
-        Ok(end)
-    }
-
-    fn check_names(&self) -> Result<(), Damage> {
-        if !is_component_name(&self.name) {
-            return Err(Damage::new("its name is not a component name"));
-        }
-        if !is_version(&self.version) {
-            return Err(Damage::new("its version is not 1 to 64 printable characters"));
-        }
-        if self.entries.len() > Limits::ENTRIES || self.frames.len() > Limits::FRAMES {
-            return Err(Damage::new("it has too many entries or frames"));
-        }
-        Ok(())
-    }
-
-    fn check_frames(&self, mut at: u64) -> Result<(u64, u64), Damage> {
-        let mut stream = 0_u64;
-        for (i, frame) in self.frames.iter().enumerate() {
-            if frame.at != at {
-                return Err(Damage::new(format!("frame {i} begins at {} and not at {at}", frame.at)));
-            }
-            if frame.raw == 0 || frame.raw > Limits::FRAME_RAW || frame.len == 0 {
-                return Err(Damage::new(format!("frame {i} has an impossible size")));
-            }
-            at = at
-                .checked_add(frame.len)
-                .ok_or_else(|| Damage::new(format!("frame {i} ends beyond 64 bits")))?;
-            stream += frame.raw;
-        }
-        Ok((at, stream))
-    }
-
-    fn check_tree(&self, stream: u64) -> Result<(), Damage> {
-        let mut kinds: BTreeMap<&str, &EntryKind> = BTreeMap::new();
-        let mut folded = HashMap::with_capacity(self.entries.len());
-        let mut last: Option<&TreePath> = None;
-        let mut total = 0_u64;
-        for Entry { path, kind } in &self.entries {
-            if last.is_some_and(|last| last >= path) {
-                return Err(Damage::new(format!("`{path}` is a duplicate or not in order")));
-            }
-            last = Some(path);
-            if let Some(other) = folded.insert(path.folded(), path) {
-                return Err(Damage::new(format!("`{path}` and `{other}` differ only in case")));
-            }
-            let parent = path.parent();
-            if parent.is_some_and(|parent| !matches!(kinds.get(parent.as_str()), Some(EntryKind::Dir))) {
-                return Err(Damage::new(format!(
-                    "`{path}` lies in something that is not a listed directory"
-                )));
-            }
-            if let EntryKind::File { size, at, .. } = kind {
-                let end = at.checked_add(*size).filter(|end| *end <= stream);
-                if end.is_none() || (*size == 0 && *at != 0) {
-                    return Err(Damage::new(format!("the content of `{path}` lies outside the frames")));
-                }
-                total = total.saturating_add(*size);
-            }
-            kinds.insert(path.as_str(), kind);
-        }
-        if total > Limits::COMPONENT_RAW {
-            return Err(Damage::new(format!(
-                "its files take {total} bytes; at most {} are possible",
-                Limits::COMPONENT_RAW
-            )));
-        }
-        for Entry { path, kind } in &self.entries {
-            if let EntryKind::Link { target } = kind {
-                check_link(path, target, &kinds)?;
-            }
-        }
-        if !matches!(kinds.get(self.entrypoint.as_str()), Some(EntryKind::File { exec: true, .. })) {
-            return Err(Damage::new(format!(
-                "its entrypoint `{}` is not an executable file of its tree",
-                self.entrypoint
-            )));
-        }
-        Ok(())
-    }
-
     /// The payload digest its entries give: BLAKE3 over path, kind, mode, size and content digest of each, in order.
     /// It does not depend on frames or compression.
     pub fn payload_digest(&self) -> Digest {
@@ -366,38 +280,4 @@ impl Component {
     pub fn compressed_len(&self) -> u64 {
         self.frames.iter().map(|f| f.len).sum()
     }
-}
-
-/// Whether `text` can be a component's version.
-pub(super) fn is_version(text: &str) -> bool {
-    (1..=Limits::VERSION_LEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
-}
-
-/// A link must lead to a file or directory of the tree, without a cycle and without passing through another link.
-pub(super) fn check_link(
-    path: &TreePath,
-    target: &str,
-    kinds: &BTreeMap<&str, &EntryKind>,
-) -> Result<(), Damage> {
-    if target.len() > Limits::LINK_LEN {
-        return Err(Damage::new(format!("the link `{path}` is too long")));
-    }
-    let mut seen = path.clone();
-    let mut target = target;
-    // Longer chains than this are not found in real trees; a cycle runs out of steps.
-    for _ in 0..8 {
-        let resolved =
-            seen.resolve_link(target).map_err(|e| Damage::new(format!("the link `{path}`: {e}")))?;
-        match kinds.get(resolved.as_str()) {
-            Some(EntryKind::Link { target: next }) => {
-                target = next;
-                seen = resolved;
-            }
-            Some(_) => return Ok(()),
-            None => {
-                return Err(Damage::new(format!("the link `{path}` leads to nothing in its tree")));
-            }
-        }
-    }
-    Err(Damage::new(format!("the link `{path}` is part of a cycle")))
 }

@@ -52,7 +52,7 @@ impl Manifest {
         if manifest.name != name {
             return Err(refuse(format!("it is the component `{}`, not `{name}`", manifest.name)));
         }
-        if !super::index::is_version(&manifest.version) {
+        if !super::rules::is_version(&manifest.version) {
             return Err(refuse(format!(
                 "its version {:?} is not 1 to {} printable characters without spaces",
                 manifest.version,

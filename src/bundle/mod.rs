@@ -8,32 +8,41 @@
 //! where, and never panics (`fuzz/` holds a target for each).
 
 mod carrier;
+mod content;
 mod cut;
 mod digest;
 mod elf;
 mod elf_write;
+mod extract;
 mod footer;
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod macho;
+mod macho_write;
 mod manifest;
 mod pack;
 mod pe;
+mod pe_write;
+mod rules;
 mod scan;
 mod self_check;
 mod stream;
 mod tree_path;
 mod unpack;
+mod verify;
 
 pub use carrier::{Carrier, CarrierKind, Located};
 pub use cut::{Cutting, compress};
 pub use digest::{Digest, ParseDigestError};
-pub use footer::{FOOTER_LEN, FORMAT_VERSION, Footer, HEAD_LEN, MAX_COMPONENTS, Slot};
+pub use footer::{FOOTER_LEN, FORMAT_VERSION, Footer, HEAD_LEN, MAX_COMPONENTS, Parsed, Slot, head};
 pub use index::{Component, Entry, EntryKind, Frame, Index, Limits};
 pub use manifest::{MANIFEST, Manifest};
 pub use pack::{Packed, Packing};
 pub use self_check::SelfCheck;
 pub use tree_path::{PathError, TreePath};
 pub use unpack::unpack;
+pub use verify::{CodePart, Problem, Verified};
 
 use std::io;
 use std::path::PathBuf;

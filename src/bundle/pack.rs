@@ -4,18 +4,22 @@
 //! no time, owner or thread count finds its way into the output. What is written is read back before it gets its name.
 
 use super::cut::{Compressed, Cutting};
+use super::extract::beside;
 use super::footer::head;
 use super::scan::{self, Tree, arrange};
 use super::self_check::{self, SelfCheck};
 use super::stream::Stream;
 use super::{
-    BundleError, Carrier, CarrierKind, Component, Digest, FOOTER_LEN, FORMAT_VERSION, Footer, Frame,
-    HEAD_LEN, Index, Limits, MAX_COMPONENTS, Slot, carrier, elf_write,
+    BundleError, Carrier, CarrierKind, CodePart, Component, Digest, FOOTER_LEN, FORMAT_VERSION, Footer,
+    Frame, HEAD_LEN, Index, Limits, MAX_COMPONENTS, Slot, carrier, elf_write, macho_write, pe_write,
 };
 use crate::platform;
 use fs_err as fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// A bundle's length is a multiple of this. Head and footer are.
+const BUNDLE_ALIGN: u64 = 16;
 
 /// What to pack, and how.
 #[derive(Debug)]
@@ -91,6 +95,7 @@ impl Packing<'_> {
         match Carrier::open(self.base) {
             Err(BundleError::Bare { .. }) => Ok(base),
             Err(BundleError::Io(e)) => Err(e.into()),
+            Err(BundleError::Damaged { damage, .. }) => Err(self.refuse_base(damage.to_string())),
             _ => Err(self.refuse_base("it carries a bundle already; pack onto the bare binary")),
         }
     }
@@ -130,11 +135,16 @@ impl Packing<'_> {
 
     /// Writes the carrier beside its place, reads it back, and moves it there. Returns its size.
     fn write(&self, base: &[u8], index: &Index, frames: &[Compressed]) -> Result<u64, BundleError> {
-        let index_bytes = serde_json::to_vec(index).map_err(std::io::Error::from)?;
+        let frames_len: u64 = frames.iter().map(|frame| frame.bytes.len() as u64).sum();
+        let mut index_bytes = serde_json::to_vec(index).map_err(std::io::Error::from)?;
+        // Line ends fill the index up, so that the bundle's length is a multiple of 16: an ELF note and the signatures
+        // of the other carriers want that of whatever stands in front of them.
+        while !(frames_len + index_bytes.len() as u64).is_multiple_of(BUNDLE_ALIGN) {
+            index_bytes.push(b'\n');
+        }
         if index_bytes.len() as u64 > Limits::INDEX_LEN {
             return Err(self.refuse_base(format!("the index would take {} bytes", index_bytes.len())));
         }
-        let frames_len = frames.iter().map(|frame| frame.bytes.len() as u64).sum();
         let mut footer = Footer {
             frames_len,
             index_len: index_bytes.len() as u64,
@@ -147,12 +157,9 @@ impl Packing<'_> {
         let kind = carrier::kind_of(base);
         let code = match kind {
             CarrierKind::Elf => elf_write::carrier_of(base, bundle_len),
-            CarrierKind::Plain => {
-                let mut code = base.to_vec();
-                elf_write::pad(&mut code, HEAD_LEN);
-                Ok(code)
-            }
-            CarrierKind::MachO | CarrierKind::Pe => Err("packing onto this kind is not done yet".into()),
+            CarrierKind::MachO => macho_write::carrier_of(base, bundle_len),
+            CarrierKind::Pe => pe_write::carrier_of(base),
+            CarrierKind::Plain => plain(base),
         }
         .map_err(|reason| self.refuse_base(reason))?;
         // What is signed after packing changes; only what is final is recorded.
@@ -160,11 +167,7 @@ impl Packing<'_> {
             footer.code_len = code.len() as u64;
             footer.code_digest = Digest::of(&code);
         }
-        let beside = match self.out.parent() {
-            Some(dir) if dir != Path::new("") => dir,
-            _ => Path::new("."),
-        };
-        let mut file = tempfile::Builder::new().prefix(".stigmer-pack-").tempfile_in(beside)?;
+        let mut file = tempfile::Builder::new().prefix(".stigmer-pack-").tempfile_in(beside(self.out))?;
         file.write_all(&code)?;
         file.write_all(&head())?;
         for frame in frames {
@@ -174,12 +177,26 @@ impl Packing<'_> {
         file.write_all(&footer.to_bytes())?;
         file.as_file().sync_all()?;
         let written = Carrier::open(file.path())?;
-        if written.footer() != &footer || written.index()? != *index {
+        let sound = written.footer() == &footer && written.index()? == *index;
+        if !sound || !written.verify()?.problems.is_empty() || written.code_part() == CodePart::Changed {
             return Err(written.error(super::Damage::new("it does not read back as it was written")));
         }
         drop(written);
-        platform::set_mode(file.path(), 0o755)?;
-        file.persist(self.out).map_err(|e| e.error)?;
+        platform::set_mode(file.path(), 0o755)
+            .map_err(|e| carrier::named(file.path(), "make executable", &e))?;
+        file.persist(self.out).map_err(|e| carrier::named(self.out, "write", &e.error))?;
         Ok(code.len() as u64 + bundle_len)
     }
+}
+
+/// A file of no known kind, a script say, has nothing that could be told of the bundle: it follows the last byte.
+fn plain(base: &[u8]) -> Result<Vec<u8>, String> {
+    if let Ok(other) = object::FileKind::parse(base) {
+        return Err(format!(
+            "it is of the kind {other:?}, which cannot carry a bundle; of a universal binary, pack each slice"
+        ));
+    }
+    let mut code = base.to_vec();
+    elf_write::pad(&mut code, HEAD_LEN);
+    Ok(code)
 }

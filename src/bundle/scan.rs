@@ -104,7 +104,7 @@ fn check_links(root: &Path, entries: &[Entry]) -> Result<(), BundleError> {
     let kinds = entries.iter().map(|e| (e.path.as_str(), &e.kind)).collect();
     for Entry { path, kind } in entries {
         if let EntryKind::Link { target } = kind {
-            super::index::check_link(path, target, &kinds)
+            super::rules::check_link(path, target, &kinds)
                 .map_err(|damage| refused(&path.below(root), damage.to_string()))?;
         }
     }

@@ -8,11 +8,13 @@ use fs_err as fs;
 use object::{Architecture, Object};
 use std::io::{self, Read, Seek};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than this no check may take.
 const DEADLINE: Duration = Duration::from_secs(300);
+/// How often the check is looked at.
+const TICK: Duration = Duration::from_millis(20);
 /// How much of what a failed check said is repeated.
 const TAIL: u64 = 2000;
 
@@ -45,16 +47,17 @@ pub(super) fn run(dir: &Path, manifest: &Manifest) -> Result<SelfCheck, BundleEr
     let refuse = |reason: String| BundleError::Refused { path: program.clone(), reason };
     let home = tempfile::tempdir()?;
     let mut said = tempfile::tempfile()?;
-    let mut child = Command::new(&program)
+    let mut command = Command::new(&program);
+    command
         .args(args)
         .env_clear()
         .env("HOME", home.path())
         .current_dir(home.path())
         .stdin(Stdio::null())
         .stdout(said.try_clone()?)
-        .stderr(said.try_clone()?)
-        .spawn()
-        .map_err(|e| refuse(format!("its self-check cannot be started: {e}")))?;
+        .stderr(said.try_clone()?);
+    let mut child =
+        start(&mut command).map_err(|e| refuse(format!("its self-check cannot be started: {e}")))?;
     let begun = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -65,7 +68,7 @@ pub(super) fn run(dir: &Path, manifest: &Manifest) -> Result<SelfCheck, BundleEr
             child.wait()?;
             return Err(refuse(format!("its self-check did not end within {} seconds", DEADLINE.as_secs())));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(TICK);
     };
     if status.success() {
         return Ok(SelfCheck::Passed);
@@ -73,6 +76,18 @@ pub(super) fn run(dir: &Path, manifest: &Manifest) -> Result<SelfCheck, BundleEr
     let tail = tail(&mut said)?;
     let said = if tail.is_empty() { String::new() } else { format!(", saying:\n{tail}") };
     Err(refuse(format!("its self-check failed ({status}){said}")))
+}
+
+/// Starts the check. A program that was written just now may count as busy for a moment, while another process that
+/// was being started inherits the file it was written through.
+fn start(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..50 {
+        match command.spawn() {
+            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy => std::thread::sleep(TICK),
+            other => return other,
+        }
+    }
+    command.spawn()
 }
 
 fn tail(said: &mut std::fs::File) -> io::Result<String> {

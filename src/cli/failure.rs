@@ -20,6 +20,8 @@ pub enum Exit {
     Usage = 2,
     /// Nothing is running.
     NotRunning = 3,
+    /// Something runs and does not answer.
+    Hung = 4,
     /// A bundle is damaged or of an unknown version (`EX_DATAERR`).
     Damaged = 65,
     /// What was asked for is not in this executable (`EX_UNAVAILABLE`).
@@ -81,6 +83,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds a line of what led to it.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
         self
     }
 

@@ -3,6 +3,7 @@
 use super::{Cli, Outcome};
 use clap::CommandFactory;
 use clap_complete::Shell;
+use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Completions {
@@ -15,6 +16,21 @@ impl Completions {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "stigmer", &mut script);
         super::Output::new(false).line(String::from_utf8_lossy(&script).trim_end())?;
+        Ok(0)
+    }
+}
+
+/// Write the man pages of every listed command
+#[derive(Debug, clap::Args)]
+pub(super) struct ManPages {
+    /// The directory to write them to; it is created
+    directory: PathBuf,
+}
+
+impl ManPages {
+    pub(super) fn run(self) -> Outcome {
+        fs_err::create_dir_all(&self.directory)?;
+        clap_mangen::generate_to(Cli::command(), &self.directory)?;
         Ok(0)
     }
 }

@@ -1,16 +1,203 @@
 //! The hidden commands: the roles this executable plays as a process of the platform (one program, many names: the `BusyBox` pattern).
 //!
 //! Not listed in the help, because nobody needs them to use stigmer; each one's own `--help` works, because somebody
-//! who looks for them has a reason.
+//! who looks for them has a reason. Each role is library code with one `run(config)`; what is done here is only
+//! to find the config: on standard input if a supervisor started it, from the flags if a person did.
 
-use super::Outcome;
+use super::server::absolute;
+use super::{Exit, Failure, Outcome, Output};
+use crate::home::Home;
+use crate::services::role::{self, Leash};
+use crate::services::{ServiceError, server, workflow_runner};
+use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, write_line};
+use crate::supervise::settings::Settings;
+use crate::supervise::supervisor::{self, HEARTBEAT_MS, SERVER, WORKFLOW_RUNNER};
+use crate::supervise::token::Token;
+use crate::supervise::{LaunchConfig, LaunchEvent, SuperviseError};
 use clap::Subcommand;
+use std::io;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {}
+pub(super) enum Command {
+    /// Run the supervisor in the foreground
+    #[command(name = "internal-supervisor", hide = true)]
+    Supervisor(SupervisorArgs),
+    /// Run stigmer-server by itself
+    #[command(name = "internal-server", hide = true)]
+    Server(ServerArgs),
+    /// Run the workflow runner by itself
+    #[command(name = "internal-workflow-runner", hide = true)]
+    WorkflowRunner(WorkflowRunnerArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SupervisorArgs {
+    /// Take the settings from standard input, as the launcher writes them
+    #[arg(long, exclusive = true)]
+    supervised: bool,
+    /// The port to listen on (0: any that is free) [default: from config.toml, else 7234]
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Run this agent-runner instead of the bundled one
+    #[arg(long, value_name = "PATH")]
+    use_local_binary: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ServerArgs {
+    /// Take the config from standard input, and end with it
+    #[arg(long, exclusive = true)]
+    supervised: bool,
+    /// The port to listen on (0: any that is free) [default: from config.toml, else 7234]
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// The file with the token that clients must have [default: run/token in the home]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WorkflowRunnerArgs {
+    /// Take the config from standard input, and end with it
+    #[arg(long, exclusive = true)]
+    supervised: bool,
+    /// The server to work for
+    #[arg(long, value_name = "URL", required_unless_present = "supervised")]
+    server: Option<String>,
+    /// The file with the token of the server [default: run/token in the home]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The instance to belong to [default: the one the server names]
+    #[arg(long, value_name = "ID")]
+    instance: Option<String>,
+}
 
 impl Command {
     pub(super) fn run(self) -> Outcome {
-        match self {}
+        match self {
+            Self::Supervisor(args) => args.run(),
+            Self::Server(args) => args.run(),
+            Self::WorkflowRunner(args) => args.run(),
+        }
+    }
+}
+
+impl SupervisorArgs {
+    fn run(self) -> Outcome {
+        let home = Home::from_env()?;
+        let config = if self.supervised {
+            LaunchConfig::read(&mut io::stdin().lock())?
+        } else {
+            let settings = Settings::load(&home).map_err(SuperviseError::from)?;
+            let local = self.use_local_binary.as_deref().map(absolute).transpose()?;
+            fs_err::create_dir_all(home.root())?;
+            LaunchConfig::new(&home, &settings, self.port.unwrap_or(settings.port), local.as_deref())?
+        };
+        let supervised = self.supervised;
+        let report = move |event: &LaunchEvent| {
+            // A launcher that went away does not hear the rest; that is its own affair.
+            let _ = write_line(io::stdout().lock(), event);
+        };
+        match supervisor::run(&home, config, Box::new(report)) {
+            Ok(()) => Ok(0),
+            // The launcher has heard it, and says it to the person.
+            Err(_) if supervised => Ok(Exit::Failed as u8),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl ServerArgs {
+    fn run(self) -> Outcome {
+        if self.supervised {
+            return supervised(SERVER, server::run);
+        }
+        let home = Home::from_env()?;
+        let port = match self.port {
+            Some(port) => port,
+            None => Settings::load(&home).map_err(SuperviseError::from)?.port,
+        };
+        let config = ComponentConfig {
+            schema: CONFIG_SCHEMA,
+            component: SERVER.to_owned(),
+            instance: crate::supervise::token::new_instance()?,
+            server_url: format!("http://127.0.0.1:{port}"),
+            token: token(&home, self.token_file.as_deref())?,
+            work_dir: home.data().join(SERVER).display().to_string(),
+            heartbeat_ms: HEARTBEAT_MS,
+        };
+        Output::new(false).note("serving until Ctrl-C");
+        alone(server::run(&config, Leash::Alone))
+    }
+}
+
+impl WorkflowRunnerArgs {
+    fn run(self) -> Outcome {
+        if self.supervised {
+            return supervised(WORKFLOW_RUNNER, workflow_runner::run);
+        }
+        let home = Home::from_env()?;
+        let mut config = ComponentConfig {
+            schema: CONFIG_SCHEMA,
+            component: WORKFLOW_RUNNER.to_owned(),
+            instance: self.instance.clone().unwrap_or_default(),
+            server_url: self.server.unwrap_or_default(),
+            token: token(&home, self.token_file.as_deref())?,
+            work_dir: home.data().join(WORKFLOW_RUNNER).display().to_string(),
+            heartbeat_ms: HEARTBEAT_MS,
+        };
+        config.server_address().map_err(|error| {
+            Failure::from_error(Exit::Usage, &error)
+                .hint("--server takes what `internal-server` prints as its address")
+        })?;
+        if self.instance.is_none() {
+            config.instance = workflow_runner::instance_of(&config)?;
+        }
+        Output::new(false).note("working until Ctrl-C");
+        alone(workflow_runner::run(&config, Leash::Alone))
+    }
+}
+
+fn token(home: &Home, file: Option<&Path>) -> Result<Token, Failure> {
+    Ok(match file {
+        Some(file) => Token::read(file)?,
+        None => Token::obtain(&home.run())?,
+    })
+}
+
+/// A role that a supervisor started: it is told everything on standard input, and tells of a failure on standard output.
+fn supervised(name: &str, run: fn(&ComponentConfig, Leash) -> Result<(), ServiceError>) -> Outcome {
+    let outcome = role::read_config(name).and_then(|config| run(&config, Leash::Supervised));
+    match outcome {
+        Ok(()) => Ok(0),
+        Err(error) => {
+            role::say_failed(&error);
+            Err(error.into())
+        }
+    }
+}
+
+fn alone(outcome: Result<(), ServiceError>) -> Outcome {
+    outcome.map(|()| 0).map_err(Failure::from)
+}
+
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        let exit = match &error {
+            ServiceError::Config(_) => Exit::Config,
+            ServiceError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Exit::Busy,
+            ServiceError::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Forbidden
+            }
+            ServiceError::Io(_) => Exit::Io,
+            ServiceError::Listen { .. } | ServiceError::Refused { .. } => Exit::Failed,
+        };
+        let hint = error.hint();
+        let failure = Self::from_error(exit, &error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }

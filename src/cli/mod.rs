@@ -25,7 +25,7 @@ pub type Outcome = Result<u8, Failure>;
 
 /// Runs agents on this machine: one executable, nothing else to install.
 #[derive(Debug, Parser)]
-#[command(name = "stigmer", version, propagate_version = false, arg_required_else_help = true)]
+#[command(name = "stigmer", version = crate::LONG_VERSION, propagate_version = false, arg_required_else_help = true)]
 #[command(disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
@@ -44,6 +44,9 @@ enum Command {
     Bundle(bundle::Args),
     /// Print the completion script of a shell
     Completions(generate::Completions),
+    /// Write the man pages, for packagers
+    #[command(hide = true)]
+    ManPages(generate::ManPages),
     #[command(flatten)]
     Internal(internal::Command),
 }
@@ -74,6 +77,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Cache(args) => args.run(),
         Command::Bundle(args) => args.run(),
         Command::Completions(args) => args.run(),
+        Command::ManPages(args) => args.run(),
         Command::Internal(command) => command.run(),
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 /// The version of the shape of everything printed with `--json`. It stands in each object as `schema`.
-const JSON_SCHEMA: u32 = 1;
+pub(super) const JSON_SCHEMA: u32 = 1;
 
 /// How a command speaks.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,19 @@
 use std::fs::File;
 use std::io;
 
+mod ports;
+pub use ports::*;
+
+#[cfg(unix)]
+mod process_unix;
+#[cfg(unix)]
+pub use process_unix::*;
+
+#[cfg(windows)]
+mod process_windows;
+#[cfg(windows)]
+pub use process_windows::*;
+
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -31,6 +44,23 @@ pub struct Evidence {
     pub changed_ns: i64,
     /// Permission bits (on Windows: the attributes).
     pub mode: u32,
+}
+
+/// What the kernel, where it can, sends to a child whose supervisor has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParentDeath {
+    /// End at once: nothing is worth finishing.
+    Kill,
+    /// End in an orderly way, as at the end of standard input.
+    Terminate,
+}
+
+/// Fills `buffer` with bytes nobody can guess.
+///
+/// # Errors
+/// The system has no randomness to give.
+pub fn random(buffer: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(buffer).map_err(io::Error::from)
 }
 
 /// Maps `file` read-only into memory.

@@ -1,1 +1,256 @@
-//! (soon)
+//! Starts, watches and stops the processes of `stigmer server`.
+//!
+//! The supervisor is one small process that owns all the others and does nothing else; commands are its clients. What is
+//! known about a component is decided in [`lifecycle`], which has no clock and starts nothing; everything with an effect
+//! is around it:
+//!
+//! - [`launch`]: the short-lived process a person starts; finds a supervisor or brings one up.
+//! - [`supervisor`]: the one loop that owns all state.
+//! - [`child`]: one process: streams, end, tidying up.
+//! - [`protocol`]: what is said between supervisor and component. [`control`], [`client`]: between command and supervisor.
+//! - [`lock`], [`state`], [`token`]: one supervisor per home, how it is found, who may ask it.
+//! - [`logs`]: what components say, kept, bounded and merged. [`settings`]: what a person may set.
+
+pub mod child;
+pub mod client;
+pub mod control;
+pub mod launch;
+pub mod lifecycle;
+pub mod lock;
+pub mod logs;
+pub mod protocol;
+pub mod settings;
+mod signals;
+mod slot;
+pub mod state;
+pub mod supervisor;
+pub mod token;
+
+use crate::component::ComponentError;
+use crate::home::Home;
+use crate::platform::{self, PortHolder};
+use control::Status;
+use serde::{Deserialize, Serialize};
+use settings::{Settings, SettingsError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// The version of [`LaunchConfig`].
+const LAUNCH_SCHEMA: u32 = 1;
+
+/// What a launcher tells a supervisor, in one line on its standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaunchConfig {
+    schema: u32,
+    /// Id of the run that begins.
+    pub instance: String,
+    /// The executable the launcher was started from, and its state.
+    pub executable: (String, Option<String>),
+    /// The port the server is to listen on.
+    pub port: u16,
+    /// A local agent runner.
+    pub local: Option<String>,
+    /// How long the start may take, in milliseconds.
+    pub start_timeout_ms: u64,
+    /// How long each component may take to end, in milliseconds.
+    pub stop_timeout_ms: u64,
+}
+
+impl LaunchConfig {
+    /// What is told for these settings.
+    pub fn new(
+        home: &Home,
+        settings: &Settings,
+        port: u16,
+        local: Option<&Path>,
+    ) -> Result<Self, SuperviseError> {
+        let local = match local.map(|path| path.to_str().ok_or(path)) {
+            None => None,
+            Some(Ok(path)) => Some(path.to_owned()),
+            Some(Err(path)) => return Err(SuperviseError::NotUnicode(path.to_owned())),
+        };
+        if home.root().to_str().is_none() {
+            return Err(SuperviseError::NotUnicode(home.root().to_owned()));
+        }
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Ok(Self {
+            schema: LAUNCH_SCHEMA,
+            instance: token::new_instance()?,
+            executable: own_executable(),
+            port,
+            local,
+            start_timeout_ms: millis(settings.start_timeout()),
+            stop_timeout_ms: millis(settings.stop_timeout()),
+        })
+    }
+
+    /// Reads what a launcher told.
+    pub fn read(input: &mut impl io::BufRead) -> Result<Self, SuperviseError> {
+        let config: Self = serde_json::from_str(&protocol::read_line(input)?).map_err(io::Error::from)?;
+        if config.schema == LAUNCH_SCHEMA {
+            Ok(config)
+        } else {
+            Err(io::Error::other(format!("the launcher speaks schema {}", config.schema)).into())
+        }
+    }
+}
+
+/// What a supervisor tells its launcher, line by line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum LaunchEvent {
+    /// The agent runner is made ready to run. (The launcher says that itself.)
+    Preparing,
+    /// The supervisor can be asked.
+    Listening {
+        /// Its process id.
+        pid: u32,
+    },
+    /// A component's process was started.
+    Starting {
+        /// Its name.
+        component: String,
+    },
+    /// A component is ready.
+    Ready {
+        /// Its name.
+        component: String,
+        /// Where it listens, if it does.
+        address: Option<SocketAddr>,
+        /// How long it took.
+        millis: u64,
+    },
+    /// All of them are.
+    Up(Box<Status>),
+    /// One of them is not, and nothing is left running.
+    Failed(Box<StartFailure>),
+}
+
+/// Why a start failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartFailure {
+    /// The component that failed.
+    pub component: String,
+    /// Why, in its own words if it had any.
+    pub reason: String,
+    /// What to do about it, in its own words.
+    pub hint: Option<String>,
+    /// Its exit code, if it had one.
+    pub code: Option<i32>,
+    /// The last lines it wrote.
+    pub log: Vec<String>,
+}
+
+/// What can go wrong in this room.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The agent runner cannot be had.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    /// A path would have to be told in JSON and cannot be.
+    #[error("the path `{}` is not valid Unicode", .0.display())]
+    NotUnicode(std::path::PathBuf),
+    /// Another process listens where the server is to listen.
+    #[error("port {port} is in use{}", describe_holder(holder.as_ref()))]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// Who holds it, if that can be found out.
+        holder: Option<PortHolder>,
+    },
+    /// The server may not listen there.
+    #[error("cannot listen on port {port}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Somebody else is at work on this home.
+    #[error("another supervisor or launcher is at work here")]
+    Locked(#[source] lock::LockError),
+    /// The supervisor cannot be started.
+    #[error("the supervisor cannot be started")]
+    Spawn(#[source] io::Error),
+    /// The supervisor lives and does not answer.
+    #[error("the supervisor (process {pid}) does not answer: it hangs")]
+    Hung {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The supervisor ended before it said how the start went.
+    #[error("the supervisor ended ({status}) before anything was ready")]
+    SupervisorEnded {
+        /// How it ended.
+        status: String,
+        /// The last lines of its log.
+        log: Vec<String>,
+    },
+    /// The supervisor said nothing for too long.
+    #[error("the supervisor did not report within {}; it was ended", humantime::format_duration(*limit))]
+    Silent {
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// A component failed at the start.
+    #[error("{} did not start: {}", .0.component, .0.reason)]
+    Failed(Box<StartFailure>),
+}
+
+fn describe_holder(holder: Option<&PortHolder>) -> String {
+    match holder {
+        None => " by another process".to_owned(),
+        Some(PortHolder { pid, home: Some(home), .. }) => {
+            format!(" by process {pid}: the stigmer server of `{home}`")
+        }
+        Some(PortHolder { pid, command, .. }) => {
+            let short: String = command.chars().take(80).collect();
+            format!(" by process {pid}: {short}")
+        }
+    }
+}
+
+/// An error with all its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// How a process ended, for people.
+pub fn describe_exit(status: std::process::ExitStatus) -> String {
+    match platform::exit_parts(status) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// The path of this executable, and the cheap evidence of its content.
+fn own_executable() -> (String, Option<String>) {
+    let Ok(path) = std::env::current_exe() else {
+        return ("unknown".to_owned(), None);
+    };
+    let state = std::fs::metadata(&path).ok().map(|meta| {
+        let evidence = platform::evidence(&meta);
+        format!("{}-{}-{}", evidence.size, evidence.inode, evidence.changed_ns)
+    });
+    (path.display().to_string(), state)
+}

@@ -2,8 +2,8 @@
 
 use super::super::output::bytes;
 use super::super::{Outcome, Output};
-use super::{kind_name, or_self};
-use crate::bundle::{Carrier, Component, Digest, Entry, EntryKind, FORMAT_VERSION};
+use super::{count, kind_name, or_self};
+use crate::bundle::{Carrier, CodePart, Component, Digest, Entry, EntryKind, FORMAT_VERSION};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -66,12 +66,10 @@ impl Args {
         let footer = carrier.footer();
         let range = carrier.range();
         let (digest, size) = carrier.code_digest();
-        let status = if footer.code_digest == Digest::NONE {
-            "not recorded"
-        } else if (footer.code_digest, footer.code_len) == (digest, size) {
-            "as packed"
-        } else {
-            "changed since packing"
+        let status = match carrier.code_part() {
+            CodePart::NotRecorded => "not recorded",
+            CodePart::AsPacked => "as packed",
+            CodePart::Changed => "changed since packing",
         };
         let report = Report {
             path: &path,
@@ -125,11 +123,11 @@ fn print(output: Output, report: &Report<'_>) -> std::io::Result<()> {
         output.line(format_args!("  digest     {}", row.digest))?;
         output.line(format_args!("  entrypoint {}", row.entrypoint))?;
         output.line(format_args!(
-            "  content    {} files, {}, compressed to {} in {} frames",
-            row.files,
+            "  content    {}, {}, compressed to {} in {}",
+            count(row.files, "file"),
             bytes(row.raw),
             bytes(row.compressed),
-            row.frames
+            count(row.frames, "frame")
         ))?;
         for entry in row.entries.unwrap_or_default() {
             output.line(format_args!("  {}", describe(entry)))?;

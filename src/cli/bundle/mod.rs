@@ -1,7 +1,9 @@
 //! `stigmer bundle`: pack, inspect, verify and extract carriers of any platform on any host.
 
+mod extract;
 mod inspect;
 mod pack;
+mod verify;
 
 use super::{Failure, Outcome};
 use crate::bundle::CarrierKind;
@@ -16,10 +18,11 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a carrier of a bare binary and the trees of its components
+    // What each one does stands where its options are, so that `--help` tells all of it.
     Pack(pack::Args),
-    /// Show what a carrier holds
     Inspect(inspect::Args),
+    Verify(verify::Args),
+    Extract(extract::Args),
 }
 
 impl Args {
@@ -27,6 +30,8 @@ impl Args {
         match self.command {
             Command::Pack(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Verify(args) => args.run(),
+            Command::Extract(args) => args.run(),
         }
     }
 }
@@ -46,4 +51,9 @@ fn kind_name(kind: CarrierKind) -> &'static str {
         CarrierKind::Pe => "PE",
         CarrierKind::Plain => "plain",
     }
+}
+
+/// A number of things for people: `1 frame`, `2 frames`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -2,7 +2,7 @@
 
 use super::super::output::bytes;
 use super::super::{Outcome, Output};
-use super::kind_name;
+use super::{count, kind_name};
 use crate::bundle::{CarrierKind, Cutting, Digest, Packing, SelfCheck};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -91,12 +91,12 @@ impl Args {
             .collect();
         for row in &rows {
             output.note(format_args!(
-                "{} {}: {} files, {} in {} frames of {}; self-check {}",
+                "{} {}: {}, {} in {} of {}; self-check {}",
                 row.name,
                 row.version,
-                row.files,
+                count(row.files, "file"),
                 bytes(row.raw),
-                row.frames,
+                count(row.frames, "frame"),
                 bytes(row.compressed),
                 row.self_check
             ));

@@ -1,0 +1,73 @@
+# Everything a person does with this project has a target here; `make help` lists them.
+# A fresh machine needs cargo, python3 and make. What else a step needs, the step installs below build/, or names.
+
+CARGO  ?= cargo
+PYTHON ?= python3
+HOST_EXE := target/release/stigmer
+TREE     := dist/agent-runner
+CARRIER  := dist/stigmer
+
+.PHONY: help build run test check bench man soak runner host test-tools test-payload test-rust clean FORCE
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: $(CARRIER) ## Make dist/stigmer (packed) and dist/agent-runner/ (the tree)
+	@ls -l $(CARRIER)
+
+runner: ## Build the agent-runner's tree, if its sources changed
+	@echo '==> agent-runner: PyInstaller one-folder build'
+	$(PYTHON) payloads/agent-runner/build.py --out dist
+
+host: ## Build the bare executable
+	@echo '==> stigmer: release build'
+	$(CARGO) build --release --locked
+
+# Packing compresses for half a minute, so it happens only when one of its two inputs is newer.
+$(CARRIER): host runner
+	@if [ ! -e $@ ] || [ $(HOST_EXE) -nt $@ ] || [ build/agent-runner/built.json -nt $@ ]; then \
+		echo '==> pack: the tree into the executable'; \
+		$(HOST_EXE) bundle pack --base $(HOST_EXE) --component agent-runner=$(TREE) --out $@; \
+	else echo '==> pack: $@ is up to date'; fi
+
+run: build ## Build what is missing, then start the platform
+	@echo '==> $(CARRIER) server'
+	$(CARRIER) server
+	@echo
+	@echo 'It runs. Look:  $(CARRIER) server status'
+	@echo '                $(CARRIER) server logs --follow'
+	@echo 'Stop it:        $(CARRIER) server stop'
+
+test: build test-tools test-payload test-rust ## Run every test, the real payload included
+
+test-tools: ## Check for the packagers' tools that the tests run; install them where that is allowed
+	@echo '==> tools: strip, eu-strip, patchelf, strace'
+	@sh tests/tools.sh
+
+test-payload: runner
+	@echo '==> tests of the agent-runner, from source and frozen'
+	$(PYTHON) payloads/agent-runner/build.py --out dist --test
+
+test-rust: build
+	@echo '==> tests of stigmer, with the small generated payload and with the real one'
+	STIGMER_REAL=$(CURDIR)/$(CARRIER) $(CARGO) test --locked
+
+check: ## Run the lints
+	@echo '==> lints'
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(PYTHON) payloads/agent-runner/build.py --lint
+
+bench: build ## Run the benchmarks against their peers; writes docs/benchmarks.md and its plot
+	$(CARGO) bench --locked --bench figures
+
+man: host ## Write the man pages to build/man
+	$(HOST_EXE) man-pages build/man
+	@ls build/man
+
+soak: build test-tools ## Run the long hunts: every kill point, fuzzing by chance
+	STIGMER_SOAK=1 STIGMER_REAL=$(CURDIR)/$(CARRIER) $(CARGO) test --locked --release
+
+clean: ## Remove everything that was built
+	rm -rf target dist build

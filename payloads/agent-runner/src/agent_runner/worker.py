@@ -1,0 +1,160 @@
+"""The worker's conversation with the server: register, heartbeat, register again, drain, deregister.
+
+It runs in one thread of its own and knows nothing of signals, streams or processes; `process` tells it when to stop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from agent_runner import __version__
+from agent_runner.config import COMPONENT
+from agent_runner.errors import ConfigError, RunnerError
+from agent_runner.loopback import Client, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from agent_runner.config import Config
+
+REQUEST_TIMEOUT = 2.0
+# The whole drain must fit into the five seconds that the protocol gives after the supervisor is gone.
+DRAIN_TIMEOUT = 1.0
+STARTUP_PATIENCE = 10.0
+_FIRST_RETRY = 0.02
+_LONGEST_RETRY_AT_START = 0.5
+_LONGEST_RETRY = 2.0
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
+
+
+class _Refused(Exception):
+    """The server answered, but not with what was asked for."""
+
+
+class Worker:
+    """One registration with one server, kept alive until `stop` is called."""
+
+    def __init__(self, config: Config, pid: int, log: Callable[[str], None]) -> None:
+        self._config = config
+        self._client = Client(config.host, config.port, config.token)
+        self._pid = pid
+        self._log = log
+        self._stop = threading.Event()
+        self._id: str | None = None
+        self._interval = config.heartbeat_ms / 1000
+        self._failures = 0
+
+    def stop(self) -> None:
+        """Asks for a drain. `run` returns when it is done; each of its requests is short."""
+        self._stop.set()
+
+    def run(self, on_ready: Callable[[], None]) -> None:
+        """Works until stopped. Raises when it cannot become ready, or when the server will never accept it again."""
+        try:
+            if self._become_ready():
+                on_ready()
+            while not self._stop.wait(self._delay()):
+                self._beat()
+        finally:
+            self._drain()
+
+    def _become_ready(self) -> bool:
+        """Registers and heartbeats once. The server may be a moment behind us, so silence is waited out for a while."""
+        give_up = time.monotonic() + STARTUP_PATIENCE
+        delay = _FIRST_RETRY
+        while not self._stop.is_set():
+            try:
+                self._enter()
+                return True
+            except (Unreachable, _Refused) as error:
+                if delay == _FIRST_RETRY:
+                    self._log(f"waiting for the server at {self._config.server_url}: {error}")
+                if time.monotonic() + delay > give_up:
+                    raise RunnerError(
+                        f"the server at {self._config.server_url} does not accept this worker: {error}",
+                        "see its log with 'stigmer server logs -c internal-server'",
+                    ) from error
+            self._stop.wait(delay)
+            delay = min(delay * 2, _LONGEST_RETRY_AT_START)
+        return False
+
+    def _beat(self) -> None:
+        try:
+            if self._id is None or not self._heartbeat("idle"):
+                self._id = None
+                self._enter()
+                self._log(f"the server did not know this worker; registered again as {self._id}")
+        except ConfigError as error:
+            # It was right when we started, so a restart, which brings the config of today, will help.
+            raise RunnerError(error.reason, error.hint) from error
+        except (Unreachable, _Refused) as error:
+            # Said once per outage: a server that is away for an hour must not fill the log.
+            if self._failures == 0:
+                self._log(f"the server at {self._config.server_url} is away ({error}); trying again until it is back")
+            self._failures += 1
+            return
+        if self._failures:
+            self._failures = 0
+            self._log("the server is back")
+
+    def _delay(self) -> float:
+        if self._failures == 0:
+            return self._interval
+        doubled: float = self._interval * 2 ** min(self._failures - 1, 16)
+        return min(doubled, max(self._interval, _LONGEST_RETRY))
+
+    def _enter(self) -> None:
+        self._register()
+        if not self._heartbeat("idle"):
+            raise _Refused("it forgot this worker at once")
+
+    def _register(self) -> None:
+        body = {"kind": COMPONENT, "version": __version__, "pid": self._pid, "instance": self._config.instance}
+        status, answer = self._request("POST", "/v1/workers", body)
+        if status != 201:
+            raise _Refused(_problem(status, answer))
+        identity, interval = (answer.get(key) if isinstance(answer, dict) else None for key in ("id", "heartbeat_ms"))
+        if not isinstance(identity, str) or not identity or not _ID_CHARACTERS.issuperset(identity):
+            raise _Refused("it gave no usable worker id")
+        if type(interval) is not int or interval < 1:
+            raise _Refused("it gave no usable heartbeat_ms")
+        self._id, self._interval = identity, interval / 1000
+
+    def _heartbeat(self, state: str, timeout: float = REQUEST_TIMEOUT) -> bool:
+        """False when the server does not know this worker."""
+        status, answer = self._request("POST", f"/v1/workers/{self._id}/heartbeat", {"state": state}, timeout)
+        if status == 404:
+            return False
+        if status != 200:
+            raise _Refused(_problem(status, answer))
+        return True
+
+    def _drain(self) -> None:
+        """Says goodbye. Nobody listening is no reason to stay."""
+        if self._id is None:
+            return
+        identity, self._id = self._id, None
+        try:
+            self._request("POST", f"/v1/workers/{identity}/heartbeat", {"state": "draining"}, DRAIN_TIMEOUT)
+            self._request("DELETE", f"/v1/workers/{identity}", None, DRAIN_TIMEOUT)
+        except (Unreachable, RunnerError) as error:
+            self._log(f"could not deregister: {error}")
+
+    def _request(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout: float = REQUEST_TIMEOUT
+    ) -> tuple[int, Any]:
+        status, answer = self._client.request(method, path, body, timeout=timeout)
+        if status == 401:
+            raise ConfigError(
+                f"the server at {self._config.server_url} refuses the token",
+                "another stigmer may be listening there; run 'stigmer server status'",
+            )
+        return status, answer
+
+
+def _problem(status: int, answer: object) -> str:
+    text = answer.get("error") if isinstance(answer, dict) else None
+    return f"answer {status}: {text}" if isinstance(text, str) else f"answer {status}"

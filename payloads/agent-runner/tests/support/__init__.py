@@ -1,0 +1,1 @@
+"""What the tests share: a fake server, fake providers, and processes under control."""

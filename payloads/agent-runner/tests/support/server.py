@@ -1,0 +1,126 @@
+"""A server that speaks the protocol, remembers every request, and lets a test wait for one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+TOKEN = "test-token-4711"
+PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    body: Any
+    authorized: bool
+
+    @property
+    def state(self) -> str | None:
+        """The state of a heartbeat; None for anything else."""
+        return self.body.get("state") if self.path.endswith("/heartbeat") else None
+
+
+class FakeServer:
+    """Knows the workers that registered with it. `forget` makes it a server that has restarted."""
+
+    def __init__(self, port: int = 0, heartbeat_ms: int = 20) -> None:
+        self.requests: list[Request] = []
+        self.heartbeat_ms = heartbeat_ms
+        self.workers: set[str] = set()
+        # Replaces the answer to a request when it returns one: (status, body).
+        self.override: Callable[[Request], tuple[int, Any] | None] = lambda _request: None
+        self._changed = threading.Condition()
+        self._count = 0
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._http.daemon_threads = True
+        self.port: int = self._http.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> FakeServer:
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops listening; the port is free afterwards."""
+        self._http.shutdown()
+        self._http.server_close()
+
+    def forget(self) -> None:
+        """Loses all workers, as a restart does."""
+        with self._changed:
+            self.workers.clear()
+
+    def answer(self, request: Request) -> tuple[int, Any]:
+        """Remembers the request and decides the answer."""
+        with self._changed:
+            self.requests.append(request)
+            self._changed.notify_all()
+        replaced = self.override(request)  # may wait, so it must not hold the lock
+        with self._changed:
+            return replaced or self._protocol(request)
+
+    def wait_for(self, what: Callable[[Request], bool], after: int = 0) -> Request:
+        """The first request, from number `after` on, that is like `what`. Fails when none comes."""
+
+        def found() -> Request | None:
+            return next((request for request in self.requests[after:] if what(request)), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() is not None, PATIENCE)
+            request = found()
+        assert request is not None, f"no such request among {self.requests[after:]}"
+        return request
+
+    def _protocol(self, request: Request) -> tuple[int, Any]:
+        if not request.authorized:
+            return 401, {"error": "no such token"}
+        if (request.method, request.path) == ("POST", "/v1/workers"):
+            self._count += 1
+            identity = f"w-{self._count}"
+            self.workers.add(identity)
+            return 201, {"id": identity, "heartbeat_ms": self.heartbeat_ms, "expires_ms": 5000}
+        identity = request.path.removeprefix("/v1/workers/").removesuffix("/heartbeat")
+        if identity not in self.workers:
+            return 404, {"error": "no such worker"}
+        if request.method == "DELETE":
+            self.workers.remove(identity)
+            return 204, None
+        return 200, {}
+
+
+def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            authorized = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+            body = json.loads(raw) if raw else None
+            status, reply = server.answer(Request(self.command, self.path, body, authorized))
+            data = b"" if reply is None else json.dumps(reply).encode()
+            self.send_response(status)
+            if status != 204:
+                self.send_header("Content-Length", str(len(data)))
+            try:
+                self.end_headers()
+                self.wfile.write(data)
+            except ConnectionError:
+                self.close_connection = True  # the runner did not wait for it, which some tests are about
+
+        do_GET = do_POST = do_DELETE = _serve  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Silence: the test says what went wrong."""
+
+    return Handler

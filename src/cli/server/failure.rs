@@ -1,0 +1,75 @@
+//! What can go wrong with the platform, in words for people.
+
+use crate::cli::{Exit, Failure};
+use crate::supervise::settings::SettingsError;
+use crate::supervise::{StartFailure, SuperviseError};
+
+impl From<SuperviseError> for Failure {
+    fn from(error: SuperviseError) -> Self {
+        match error {
+            SuperviseError::Io(error) | SuperviseError::Settings(SettingsError::Io(error)) => error.into(),
+            SuperviseError::Settings(error) => Self::from_error(Exit::Config, &error)
+                .hint("the keys of [server] are port, stop_timeout_s and start_timeout_s"),
+            SuperviseError::Component(error) => error.into(),
+            SuperviseError::NotUnicode(_) => {
+                Self::from_error(Exit::Config, &error).hint("use a path whose name is plain text")
+            }
+            SuperviseError::PortTaken { ref holder, port } => {
+                let failure = Self::from_error(Exit::Busy, &error)
+                    .hint("choose another port with `stigmer server --port N`, or 0 for any that is free");
+                match holder.as_ref().and_then(|holder| holder.home.as_ref()) {
+                    Some(home) => failure.hint(format!(
+                        "or stop the one on port {port}: `STIGMER_HOME='{home}' stigmer server stop`"
+                    )),
+                    None => failure,
+                }
+            }
+            SuperviseError::Port { .. } => Self::from_error(Exit::Forbidden, &error)
+                .hint("choose a port above 1023 with `stigmer server --port N`"),
+            SuperviseError::Locked(_) => {
+                Self::from_error(Exit::Busy, &error).hint("`stigmer server status` says what runs")
+            }
+            SuperviseError::Hung { pid } => hung(pid),
+            SuperviseError::Silent { .. } => Self::from_error(Exit::Failed, &error)
+                .hint("`stigmer server logs --component supervisor` shows how far it came"),
+            SuperviseError::Spawn(_) => Self::from_error(Exit::Failed, &error),
+            SuperviseError::SupervisorEnded { ref log, .. } => with_log(
+                Self::from_error(Exit::Failed, &error)
+                    .hint("`stigmer server logs --component supervisor` shows more"),
+                log,
+            ),
+            SuperviseError::Failed(failure) => failed(&failure),
+        }
+    }
+}
+
+/// A supervisor that lives and does not answer.
+pub(super) fn hung(pid: u32) -> Failure {
+    Failure::new(
+        Exit::Hung,
+        format!("the supervisor (process {pid}) does not answer: it hangs or is suspended"),
+    )
+    .hint(format!(
+        "if it is suspended, `kill -CONT {pid}` wakes it; else `kill -KILL {pid}` ends it and, with it, its components"
+    ))
+}
+
+fn failed(failure: &StartFailure) -> Failure {
+    let exit = match failure.code {
+        Some(_) => Exit::Config,
+        None => Exit::Failed,
+    };
+    let message = format!("{} did not start: {}", failure.component, failure.reason);
+    let mut rendered = with_log(Failure::new(exit, message), &failure.log);
+    if let Some(hint) = &failure.hint {
+        rendered = rendered.hint(hint);
+    }
+    rendered.hint(format!(
+        "`stigmer server logs --component {}` shows all it said; nothing was left running",
+        failure.component
+    ))
+}
+
+fn with_log(failure: Failure, lines: &[String]) -> Failure {
+    lines.iter().fold(failure, |failure, line| failure.cause(format!("log: {line}")))
+}

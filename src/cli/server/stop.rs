@@ -1,0 +1,71 @@
+//! Stopping, and saying whom it waits for.
+
+use super::{Failure, Output, failure};
+use crate::cli::{Exit, Outcome};
+use crate::home::Home;
+use crate::supervise::client::{self, Found};
+use crate::supervise::state::ServerState;
+use serde::Serialize;
+use std::time::Instant;
+
+#[derive(Serialize)]
+struct StopReport {
+    was_running: bool,
+    millis: u64,
+}
+
+pub(super) fn run(home: &Home, output: Output) -> Outcome {
+    let began = Instant::now();
+    let was_running = stop(home, output)?;
+    if output.is_json() {
+        output.json(&StopReport {
+            was_running,
+            millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })?;
+    } else if was_running {
+        output.line(format_args!("stopped ({} ms)", began.elapsed().as_millis()))?;
+    } else {
+        output.line("nothing runs")?;
+    }
+    Ok(0)
+}
+
+/// Stops what runs; `false` if nothing did.
+pub(super) fn stop(home: &Home, output: Output) -> Result<bool, Failure> {
+    // It may still be ending; the first look tells hung from not running.
+    let Some(state) = ServerState::read(home) else {
+        return Ok(false);
+    };
+    match client::look(home) {
+        Found::Absent => return Ok(state.identity.is_alive() && wait(&state)?),
+        Found::Crashed { .. } => return Ok(false),
+        Found::Hung { pid } => return Err(failure::hung(pid)),
+        Found::Up(_) => {}
+    }
+    let mut last = Vec::new();
+    let asked = client::stop(home, &state, |waiting_for| {
+        if !waiting_for.is_empty() && !output.is_json() {
+            // The first answer comes at once, and is worth a line only if it is not the only one.
+            if !last.is_empty() {
+                output.note(format_args!("waiting for {}", waiting_for.join(", ")));
+            }
+            last = waiting_for.to_vec();
+        }
+    });
+    match asked {
+        Ok(()) => Ok(true),
+        // It went away between two questions, as it was going to.
+        Err(_) if !state.identity.is_alive() => Ok(true),
+        Err(error) => Err(Failure::from_error(Exit::Failed, &error)
+            .cause(format!("the supervisor is process {}", state.identity.pid))
+            .hint("`stigmer server status` says what still runs")),
+    }
+}
+
+fn wait(state: &ServerState) -> Result<bool, Failure> {
+    if state.identity.wait_for_end(std::time::Duration::from_secs(10)) {
+        Ok(true)
+    } else {
+        Err(failure::hung(state.identity.pid))
+    }
+}

@@ -1,0 +1,93 @@
+//! What every role shares: its config from whoever started it, its one line of handshake, and when to end.
+
+use super::ServiceError;
+use crate::supervise::protocol::{ComponentConfig, Handshake, write_line};
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use tokio::sync::oneshot;
+
+/// What ends a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leash {
+    /// The end of standard input, or a signal: a supervisor holds the other end.
+    Supervised,
+    /// A signal only: a person started it.
+    Alone,
+}
+
+/// Reads the config a supervisor sends, and makes the directory it names.
+pub fn read_config(name: &str) -> Result<ComponentConfig, ServiceError> {
+    let config = ComponentConfig::read(name, &mut io::stdin().lock())?;
+    fs_err::create_dir_all(&config.work_dir)?;
+    Ok(config)
+}
+
+/// Says that the role can do its work now.
+pub fn say_ready(address: Option<SocketAddr>) -> io::Result<()> {
+    let handshake = Handshake::Ready { version: crate::VERSION.to_owned(), pid: std::process::id(), address };
+    write_line(io::stdout().lock(), &handshake)
+}
+
+/// Says that it cannot.
+pub fn say_failed(error: &ServiceError) {
+    let handshake = Handshake::Failed { reason: crate::supervise::chain(error), hint: error.hint() };
+    // If nobody listens, the exit code still tells.
+    let _ = write_line(io::stdout().lock(), &handshake);
+}
+
+/// Waits until it is time to end.
+pub async fn time_to_end(leash: Leash) {
+    tokio::select! {
+        () = end_of_input(leash) => {}
+        () = signal() => {}
+    }
+}
+
+/// Standard input cannot be waited for in the same way on every system, except by a thread that reads it.
+async fn end_of_input(leash: Leash) {
+    if leash == Leash::Alone {
+        return std::future::pending().await;
+    }
+    let (sender, receiver) = oneshot::channel();
+    let reader =
+        std::thread::Builder::new().name("lifeline".to_owned()).stack_size(64 * 1024).spawn(move || {
+            let mut input = io::stdin().lock();
+            let mut buffer = [0_u8; 256];
+            loop {
+                match input.read(&mut buffer) {
+                    Ok(0) => break,
+                    Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+                    // Nothing is said after the config; if something is, it means nothing.
+                    _ => {}
+                }
+            }
+            let _ = sender.send(());
+        });
+    if reader.is_ok() {
+        let _ = receiver.await;
+    }
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    match kinds.map(signal) {
+        [Ok(mut term), Ok(mut int), Ok(mut hup)] => {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+                _ = hup.recv() => {}
+            }
+        }
+        // Without handlers the system's own way of ending a process stays in force.
+        _ => std::future::pending().await,
+    }
+}
+
+#[cfg(windows)]
+async fn signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

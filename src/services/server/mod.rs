@@ -1,0 +1,59 @@
+//! `stigmer-server`: the API on the loopback address, and who works for it.
+
+mod api;
+mod registry;
+
+pub use registry::{Registry, WorkerState, WorkerView};
+
+use super::ServiceError;
+use super::role::{self, Leash};
+use crate::supervise::protocol::ComponentConfig;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+/// Open conversations may take so long to end after the server was told to.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Listens, says so, and serves until it is time to end.
+///
+/// It listens before anything else: a port that cannot be had is found out while there is nothing to undo.
+pub fn run(config: &ComponentConfig, leash: Leash) -> Result<(), ServiceError> {
+    crate::platform::name_process(c"stigmer-server");
+    let address = config.server_address()?;
+    let (listener, bound) = listen(address).map_err(|source| ServiceError::Listen { address, source })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(config, leash, listener, bound))
+}
+
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+async fn serve(
+    config: &ComponentConfig,
+    leash: Leash,
+    listener: TcpListener,
+    bound: SocketAddr,
+) -> Result<(), ServiceError> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let (ending, mut ended) = tokio::sync::watch::channel(false);
+    let server = axum::serve(listener, api::router(config)).with_graceful_shutdown(async move {
+        // The sender's end would mean the same.
+        let _ = ended.changed().await;
+    });
+    role::say_ready(Some(bound))?;
+    let mut server = std::pin::pin!(server.into_future());
+    tokio::select! {
+        outcome = &mut server => return Ok(outcome?),
+        () = role::time_to_end(leash) => {}
+    }
+    let _ = ending.send(true);
+    match tokio::time::timeout(LAST_WORDS, server).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Ok(()),
+    }
+}

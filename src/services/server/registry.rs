@@ -1,0 +1,200 @@
+//! Who works for the server, and who was heard of lately. Pure: the time is an argument, and it is the monotonic one, so
+//! that neither a suspended machine's clock nor a corrected one makes a worker look dead.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A worker that was heard of longer ago than this many heartbeats is stale.
+const MISSED: u32 = 5;
+
+/// A worker that is stale for so long is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+
+/// More workers than this at once are a mistake of somebody's.
+const MOST: usize = 1000;
+
+/// What a worker says of itself when it registers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// What kind of work it does.
+    pub kind: String,
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The run of the supervisor that started it.
+    pub instance: String,
+}
+
+/// What a worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkerState {
+    /// It has nothing to do.
+    Idle,
+    /// It has.
+    Busy,
+    /// It finishes what it has and takes no more.
+    Draining,
+    /// It was not heard of for too long.
+    Stale,
+}
+
+/// A worker as `/v1/status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkerView {
+    /// Its id.
+    pub id: String,
+    /// What kind of work it does.
+    pub kind: String,
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// What it does.
+    pub state: WorkerState,
+    /// How long ago it was heard of.
+    pub heartbeat_age_ms: u64,
+}
+
+#[derive(Debug)]
+struct Worker {
+    registration: Registration,
+    state: WorkerState,
+    heard: Instant,
+}
+
+/// The workers.
+#[derive(Debug)]
+pub struct Registry {
+    workers: BTreeMap<String, Worker>,
+    expires: Duration,
+}
+
+impl Registry {
+    /// A registry for workers that heartbeat every `heartbeat`.
+    pub fn new(heartbeat: Duration) -> Self {
+        Self { workers: BTreeMap::new(), expires: heartbeat * MISSED }
+    }
+
+    /// After what silence a worker is stale.
+    pub fn expires(&self) -> Duration {
+        self.expires
+    }
+
+    /// Takes a worker in under the new id `id`; `false` if there are too many.
+    pub fn register(&mut self, id: String, registration: Registration, now: Instant) -> bool {
+        self.forget(now);
+        if self.workers.len() >= MOST {
+            return false;
+        }
+        // A process that registers again has lost its earlier self.
+        self.workers.retain(|_, known| {
+            known.registration.pid != registration.pid || known.registration.kind != registration.kind
+        });
+        let worker = Worker { registration, state: WorkerState::Idle, heard: now };
+        self.workers.insert(id, worker);
+        true
+    }
+
+    /// Hears of a worker; `false` if it is not known.
+    pub fn heartbeat(&mut self, id: &str, state: WorkerState, now: Instant) -> bool {
+        self.forget(now);
+        match self.workers.get_mut(id) {
+            Some(worker) => {
+                worker.state = state;
+                worker.heard = now;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Lets a worker go. That it is not known is no error: then it is gone already.
+    pub fn remove(&mut self, id: &str) {
+        self.workers.remove(id);
+    }
+
+    /// All workers, the first one registered first.
+    pub fn view(&mut self, now: Instant) -> Vec<WorkerView> {
+        self.forget(now);
+        self.workers
+            .iter()
+            .map(|(id, worker)| {
+                let age = now.saturating_duration_since(worker.heard);
+                WorkerView {
+                    id: id.clone(),
+                    kind: worker.registration.kind.clone(),
+                    version: worker.registration.version.clone(),
+                    pid: worker.registration.pid,
+                    state: if age > self.expires { WorkerState::Stale } else { worker.state },
+                    heartbeat_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+                }
+            })
+            .collect()
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let limit = self.expires + FORGOTTEN_AFTER;
+        self.workers.retain(|_, worker| now.saturating_duration_since(worker.heard) <= limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration(pid: u32) -> Registration {
+        Registration {
+            kind: "agent-runner".to_owned(),
+            version: "1".to_owned(),
+            pid,
+            instance: "i".to_owned(),
+        }
+    }
+
+    #[test]
+    fn silence_makes_a_worker_stale_and_then_forgotten() {
+        let start = Instant::now();
+        let mut registry = Registry::new(Duration::from_secs(1));
+        assert!(registry.register("w-1".to_owned(), registration(1), start));
+        let state = |registry: &mut Registry, seconds: u64| {
+            let view = registry.view(start + Duration::from_secs(seconds));
+            view.first().map(|worker| worker.state)
+        };
+        assert_eq!(state(&mut registry, 5), Some(WorkerState::Idle));
+        assert_eq!(state(&mut registry, 6), Some(WorkerState::Stale));
+        let later = start + Duration::from_secs(7);
+        assert!(registry.heartbeat("w-1", WorkerState::Busy, later));
+        assert_eq!(state(&mut registry, 8), Some(WorkerState::Busy));
+        assert_eq!(state(&mut registry, 72), Some(WorkerState::Stale));
+        assert_eq!(state(&mut registry, 73), None);
+        assert!(!registry.heartbeat("w-1", WorkerState::Idle, start + Duration::from_secs(74)));
+    }
+
+    #[test]
+    fn a_worker_that_registers_again_is_one_worker() {
+        let now = Instant::now();
+        let mut registry = Registry::new(Duration::from_secs(1));
+        registry.register("w-1".to_owned(), registration(1), now);
+        registry.register("w-2".to_owned(), registration(1), now);
+        registry.register("w-3".to_owned(), registration(2), now);
+        let ids: Vec<String> = registry.view(now).into_iter().map(|w| w.id).collect();
+        assert_eq!(ids, ["w-2", "w-3"]);
+        registry.remove("w-2");
+        registry.remove("w-2");
+        assert_eq!(registry.view(now).len(), 1);
+    }
+
+    #[test]
+    fn there_is_a_limit() {
+        let now = Instant::now();
+        let mut registry = Registry::new(Duration::from_secs(1));
+        for pid in 0..1000 {
+            assert!(registry.register(format!("w-{pid}"), registration(pid), now));
+        }
+        assert!(!registry.register("w-x".to_owned(), registration(5000), now));
+    }
+}

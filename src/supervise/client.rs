@@ -1,0 +1,101 @@
+//! The asking side of the control socket. Blocking: a command asks one question and ends.
+
+use super::control::{Command, Reply, Request, Status};
+use super::protocol::{read_line, write_line};
+use super::state::{ServerState, last_sign_of_life};
+use super::token::Token;
+use crate::home::Home;
+use std::io::{self, BufReader};
+use std::net::TcpStream;
+use std::time::{Duration, SystemTime};
+
+/// How long a supervisor may take to answer. It has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is found when a home's supervisor is looked for.
+#[derive(Debug)]
+pub enum Found {
+    /// It answered.
+    Up(Box<Status>),
+    /// There is none.
+    Absent,
+    /// There was one, which ended without tidying up.
+    Crashed {
+        /// What it said of itself.
+        state: Box<ServerState>,
+        /// When something was last logged.
+        last_sign: Option<SystemTime>,
+    },
+    /// Its process lives and does not answer.
+    Hung {
+        /// Its process id.
+        pid: u32,
+    },
+}
+
+/// Asks the supervisor of `home` what runs.
+pub fn look(home: &Home) -> Found {
+    let Some(state) = ServerState::read(home) else {
+        return Found::Absent;
+    };
+    let mut answer = None;
+    let outcome = ask(home, &state, Command::Status, |reply| {
+        if let Reply::Status(status) = reply {
+            answer = Some(status.clone());
+        }
+    });
+    match (outcome, answer.filter(|status| status.instance == state.instance)) {
+        (Ok(()), Some(status)) => Found::Up(status),
+        _ if state.identity.is_alive() => Found::Hung { pid: state.identity.pid },
+        _ => match ServerState::read(home) {
+            // It ended in an orderly way while it was asked, and took its file along.
+            None => Found::Absent,
+            Some(_) => Found::Crashed { state: Box::new(state), last_sign: last_sign_of_life(home) },
+        },
+    }
+}
+
+/// Tells the supervisor described by `state` to stop, hears whom it waits for, and returns when its process is gone.
+///
+/// # Errors
+/// It is not there, refuses, or falls silent.
+pub fn stop(home: &Home, state: &ServerState, mut waiting: impl FnMut(&[String])) -> io::Result<()> {
+    ask(home, state, Command::Stop, |reply| {
+        if let Reply::Stopping { waiting_for } = reply {
+            waiting(waiting_for);
+        }
+    })?;
+    if state.identity.wait_for_end(Duration::from_secs(10)) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+/// Sends one command, and hears every answer until the supervisor hangs up.
+fn ask(home: &Home, state: &ServerState, command: Command, mut hear: impl FnMut(&Reply)) -> io::Result<()> {
+    // The port may belong to a stranger by now, and a stranger must not be told the token.
+    if !state.identity.is_alive() {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    let token = Token::read(&home.run().join("token"))?;
+    let stream = TcpStream::connect_timeout(&state.control, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    write_line(&stream, &Request { token, command })?;
+    let mut answers = BufReader::new(stream);
+    loop {
+        let line = match read_line(&mut answers) {
+            Ok(line) => line,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            // On its way out the supervisor may be gone before the connection is closed in good order.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match serde_json::from_str(&line)? {
+            Reply::Error { error } => return Err(io::Error::other(error)),
+            reply => hear(&reply),
+        }
+    }
+}

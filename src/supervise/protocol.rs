@@ -1,0 +1,222 @@
+//! What a supervisor and a component say to each other, as `docs/component-protocol.md` defines it.
+//!
+//! One type is written on one side and read on the other, and it refuses both unknown and missing keys: the
+//! two ends cannot drift apart in silence, which is what happens to contracts made of environment variables.
+
+use super::token::Token;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, Read, Write};
+use std::net::SocketAddr;
+
+/// The version of [`ComponentConfig`].
+pub const CONFIG_SCHEMA: u32 = 1;
+
+/// A line longer than this is refused, whoever sends it.
+pub const MAX_LINE: u64 = 64 * 1024;
+
+/// The exit code that says a restart will not help.
+pub const EXIT_CONFIG: i32 = 78;
+
+/// Everything a component is told, in the first line of its standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentConfig {
+    /// Version of this object.
+    pub schema: u32,
+    /// The component's name.
+    pub component: String,
+    /// Id of this run of the supervisor.
+    pub instance: String,
+    /// Where the server listens.
+    pub server_url: String,
+    /// The bearer token of this installation.
+    pub token: Token,
+    /// A directory the component may write to.
+    pub work_dir: String,
+    /// How often a worker heartbeats.
+    pub heartbeat_ms: u64,
+}
+
+/// Why a config cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Standard input cannot be read.
+    #[error("the config cannot be read from standard input")]
+    Read(#[from] io::Error),
+    /// It is no config.
+    #[error("the config on standard input is not understood")]
+    Parse(#[from] serde_json::Error),
+    /// It is well formed and means nothing.
+    #[error("the config says {0}")]
+    Meaning(String),
+}
+
+impl ComponentConfig {
+    /// Reads the config of the component `name` from the first line of `input`.
+    pub fn read(name: &str, input: &mut impl BufRead) -> Result<Self, ConfigError> {
+        let config: Self = serde_json::from_str(&read_line(input)?)?;
+        config.check(name)?;
+        Ok(config)
+    }
+
+    fn check(&self, name: &str) -> Result<(), ConfigError> {
+        let wrong = |what: String| Err(ConfigError::Meaning(what));
+        if self.schema != CONFIG_SCHEMA {
+            return wrong(format!("schema {}, this version reads {CONFIG_SCHEMA}", self.schema));
+        }
+        if self.component != name {
+            return wrong(format!("it is for `{}`, this is `{name}`", self.component));
+        }
+        if self.heartbeat_ms == 0 {
+            return wrong("heartbeat_ms is 0".to_owned());
+        }
+        self.server_address().map(drop)
+    }
+
+    /// The address in `server_url`: where the server listens.
+    pub fn server_address(&self) -> Result<SocketAddr, ConfigError> {
+        self.server_url
+            .strip_prefix("http://")
+            .map(|rest| rest.trim_end_matches('/'))
+            .and_then(|rest| rest.parse().ok())
+            .filter(|address: &SocketAddr| address.ip().is_loopback())
+            .ok_or_else(|| {
+                ConfigError::Meaning(format!(
+                    "server_url is `{}`; it must be http://127.0.0.1:PORT",
+                    self.server_url
+                ))
+            })
+    }
+}
+
+/// The one line a component writes to standard output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Handshake {
+    /// It can do its work now.
+    Ready {
+        /// Its version.
+        version: String,
+        /// Its process id.
+        pid: u32,
+        /// Where it listens, if it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<SocketAddr>,
+    },
+    /// It cannot.
+    Failed {
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+}
+
+impl Handshake {
+    /// Reads a handshake from what a component wrote.
+    pub fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(line)
+    }
+}
+
+/// Writes `value` as one line, at once: the other side waits for it.
+pub fn write_line(mut to: impl Write, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    to.write_all(&line)?;
+    to.flush()
+}
+
+/// Reads one line of at most [`MAX_LINE`] bytes.
+pub fn read_line(input: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    let count = input.take(MAX_LINE).read_line(&mut line)?;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if !line.ends_with('\n') && count as u64 == MAX_LINE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the line is too long"));
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn config() -> ComponentConfig {
+        ComponentConfig {
+            schema: CONFIG_SCHEMA,
+            component: "agent-runner".to_owned(),
+            instance: "i".to_owned(),
+            server_url: "http://127.0.0.1:7234".to_owned(),
+            token: Token::from("t"),
+            work_dir: "/w".to_owned(),
+            heartbeat_ms: 1000,
+        }
+    }
+
+    fn read(value: &serde_json::Value) -> Result<ComponentConfig, ConfigError> {
+        ComponentConfig::read("agent-runner", &mut format!("{value}\n").as_bytes())
+    }
+
+    #[test]
+    fn the_document_the_writer_and_the_reader_name_the_same_keys() {
+        let page = include_str!("../../docs/component-protocol.md");
+        let section = page
+            .split("## Config")
+            .nth(1)
+            .and_then(|rest| rest.split("\n## ").next())
+            .expect("the page has a section on the config");
+        let documented: BTreeSet<String> = section
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned))
+            .collect();
+        let value = serde_json::to_value(config()).expect("serializes");
+        let written: BTreeSet<String> = value.as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(written, documented);
+        for key in &written {
+            let mut less = value.clone();
+            less.as_object_mut().expect("an object").remove(key);
+            assert!(read(&less).is_err(), "reads on without `{key}`");
+        }
+        let mut more = value.clone();
+        more["surplus"] = true.into();
+        assert!(read(&more).is_err());
+        assert_eq!(read(&value).expect("the whole is read"), config());
+    }
+
+    #[test]
+    fn a_config_that_means_nothing_is_refused() {
+        let value = serde_json::to_value(config()).expect("serializes");
+        for (key, wrong) in [
+            ("schema", serde_json::json!(2)),
+            ("component", serde_json::json!("other")),
+            ("server_url", serde_json::json!("http://10.0.0.1:7234")),
+            ("server_url", serde_json::json!("127.0.0.1:7234")),
+            ("heartbeat_ms", serde_json::json!(0)),
+        ] {
+            let mut bad = value.clone();
+            bad[key] = wrong;
+            assert!(read(&bad).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn handshakes_are_read_as_documented() {
+        let ready = br#"{"event": "ready", "version": "0.1.0", "pid": 4242, "address": "127.0.0.1:7234"}"#;
+        assert!(matches!(Handshake::parse(ready), Ok(Handshake::Ready { pid: 4242, address: Some(_), .. })));
+        let failed = br#"{"event": "failed", "reason": "no", "hint": "do"}"#;
+        assert!(matches!(Handshake::parse(failed), Ok(Handshake::Failed { hint: Some(_), .. })));
+        assert!(Handshake::parse(b"hello").is_err());
+    }
+
+    #[test]
+    fn an_endless_line_is_refused() {
+        let long = vec![b'x'; 100_000];
+        assert!(read_line(&mut long.as_slice()).is_err());
+        assert!(read_line(&mut b"".as_slice()).is_err());
+    }
+}

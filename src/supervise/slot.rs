@@ -1,0 +1,152 @@
+//! What the supervisor keeps about one component, over all its processes.
+
+use super::child::{Program, Running};
+use super::control::{ComponentStatus, LastExit};
+use super::lifecycle::{Event, Lifecycle, Phase, Policy};
+use super::logs::{Sink, now};
+use super::protocol::EXIT_CONFIG;
+use super::{StartFailure, describe_exit, lifecycle};
+use crate::platform;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+/// A component and its present process.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) name: &'static str,
+    pub(super) program: Program,
+    pub(super) life: Lifecycle,
+    pub(super) sink: Sink,
+    pub(super) work_dir: PathBuf,
+    pub(super) running: Option<Running>,
+    /// How many processes it has had.
+    pub(super) number: u64,
+    pub(super) began: Instant,
+    pub(super) address: Option<SocketAddr>,
+    /// Why its present process cannot become ready, in its own words or ours.
+    pub(super) refusal: Option<(String, Option<String>)>,
+    log: PathBuf,
+    since: String,
+    version: Option<String>,
+    last_exit: Option<LastExit>,
+}
+
+impl Slot {
+    pub(super) fn new(
+        name: &'static str,
+        program: Program,
+        policy: Policy,
+        log: PathBuf,
+        work_dir: PathBuf,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            name,
+            program,
+            life: Lifecycle::new(policy, Instant::now()),
+            sink: Sink::open(log.clone(), name)?,
+            work_dir,
+            running: None,
+            number: 0,
+            began: Instant::now(),
+            address: None,
+            refusal: None,
+            log,
+            since: now(),
+            version: None,
+            last_exit: None,
+        })
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.life.phase()
+    }
+
+    /// Tells the state machine, and keeps the time of every change of phase.
+    pub(super) fn on(&mut self, event: Event) -> lifecycle::Action {
+        let before = self.phase();
+        let action = self.life.on(event, Instant::now(), chance());
+        if self.phase() != before {
+            self.since = now();
+        }
+        action
+    }
+
+    /// A process is about to be started.
+    pub(super) fn begin(&mut self) {
+        self.number += 1;
+        self.began = Instant::now();
+        self.refusal = None;
+        self.sink.forget_recent();
+    }
+
+    /// Its process says it is ready.
+    pub(super) fn is_ready(&mut self, version: String, address: Option<SocketAddr>) {
+        self.version = Some(version);
+        self.address = address;
+        let took = self.began.elapsed().as_millis();
+        self.sink.event(&format!("ready after {took} ms"));
+    }
+
+    /// Its process has ended, or could not be started. Gives the exit code.
+    pub(super) fn ended(&mut self, outcome: io::Result<ExitStatus>) -> Option<i32> {
+        self.running = None;
+        let (code, signal, how) = match outcome {
+            Ok(status) => {
+                let (code, signal) = platform::exit_parts(status);
+                (code, signal, describe_exit(status))
+            }
+            Err(error) => (None, None, error.to_string()),
+        };
+        let reason = match &self.refusal {
+            Some((words, _)) => format!("{words} ({how})"),
+            None => how,
+        };
+        self.sink.event(&format!("ended: {reason}"));
+        self.last_exit = Some(LastExit { code, signal, time: now(), reason });
+        code
+    }
+
+    /// Why it did not start, now that its process is gone.
+    pub(super) fn failure(&self) -> StartFailure {
+        let code = self.last_exit.as_ref().and_then(|exit| exit.code);
+        let (reason, hint) = match (&self.refusal, &self.last_exit) {
+            (Some(refusal), _) => refusal.clone(),
+            (None, Some(exit)) => (format!("it ended before it was ready: {}", exit.reason), None),
+            (None, None) => ("it was not ready".to_owned(), None),
+        };
+        StartFailure {
+            component: self.name.to_owned(),
+            reason,
+            hint,
+            code: code.filter(|code| *code == EXIT_CONFIG),
+            log: self.sink.recent(),
+        }
+    }
+
+    pub(super) fn status(&self) -> ComponentStatus {
+        let pid = self.running.as_ref().map(|running| running.pid);
+        ComponentStatus {
+            name: self.name.to_owned(),
+            phase: self.phase(),
+            pid,
+            since: self.since.clone(),
+            restarts: self.life.restarts(),
+            last_exit: self.last_exit.clone(),
+            version: self.version.clone(),
+            address: self.address,
+            memory_bytes: pid.and_then(platform::resident_bytes),
+            log: self.log.display().to_string(),
+        }
+    }
+}
+
+/// A number in 0..1 that components which end together do not share.
+fn chance() -> f64 {
+    let mut byte = [0_u8];
+    // Without randomness all pauses have their full length, which is no harm.
+    let _ = platform::random(&mut byte);
+    f64::from(byte[0]) / 256.0
+}

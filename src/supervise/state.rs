@@ -1,0 +1,164 @@
+//! `run/server.json`: where the supervisor of a home can be asked, and who it is.
+//!
+//! The file is a pointer, never the truth. It names a process by id, start time and boot, and is believed only if that very
+//! process lives: an id alone may belong to somebody else by now, and a token must not be sent to a stranger.
+
+use crate::home::Home;
+use crate::platform;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// The version of the file's shape.
+pub const STATE_SCHEMA: u32 = 1;
+
+/// A process, named so that it cannot be mistaken for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its id.
+    pub pid: u32,
+    /// When the system started it, in the system's unit.
+    pub started: u64,
+    /// The boot it belongs to.
+    pub boot: Option<String>,
+}
+
+impl Identity {
+    /// The identity of this process.
+    pub fn own() -> io::Result<Self> {
+        Self::of(std::process::id())
+            .ok_or_else(|| io::Error::other("the system does not say when this process started"))
+    }
+
+    /// The identity of the process that has the id `pid` now.
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self { pid, started: platform::process_started(pid)?, boot: platform::boot_id() })
+    }
+
+    /// Whether that process lives.
+    pub fn is_alive(&self) -> bool {
+        platform::process_started(self.pid) == Some(self.started) && self.boot == platform::boot_id()
+    }
+
+    /// Waits for its end; `false` if it lives on after `limit`.
+    pub fn wait_for_end(&self, limit: std::time::Duration) -> bool {
+        platform::wait_for_end(self.pid, self.started, limit)
+    }
+}
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerState {
+    /// Version of this object.
+    pub schema: u32,
+    /// Id of this run.
+    pub instance: String,
+    /// The supervisor.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// Where it listens for commands.
+    pub control: SocketAddr,
+    /// Its version.
+    pub version: String,
+    /// The executable it was started from.
+    pub executable: String,
+    /// When it started.
+    pub since: String,
+    /// The processes it has started, so that its successor can end what outlives it.
+    #[serde(default)]
+    pub children: Vec<Identity>,
+}
+
+impl ServerState {
+    fn path(home: &Home) -> PathBuf {
+        home.run().join("server.json")
+    }
+
+    /// Reads the file. One that is missing or not understood names nobody.
+    pub fn read(home: &Home) -> Option<Self> {
+        let text = fs_err::read(Self::path(home)).ok()?;
+        serde_json::from_slice(&text).ok().filter(|state: &Self| state.schema == STATE_SCHEMA)
+    }
+
+    /// Writes the file as a whole or not at all.
+    pub fn write(&self, home: &Home) -> io::Result<()> {
+        let run = home.run();
+        platform::create_private_dir(&run)?;
+        // A temporary file of this library is readable by its owner only.
+        let mut file = tempfile::NamedTempFile::new_in(&run)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.persist(Self::path(home)).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Removes the file: nobody is to be asked any more.
+    pub fn remove(home: &Home) {
+        let _ = fs_err::remove_file(Self::path(home));
+    }
+}
+
+/// Ends what a supervisor that was killed has left behind, and says which processes that were. Only for who holds the
+/// supervisor's lock: then nobody looks after them any more.
+pub fn end_leftovers(home: &Home) -> Vec<u32> {
+    let left: Vec<Identity> = ServerState::read(home)
+        .map(|state| state.children)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(Identity::is_alive)
+        .collect();
+    // Each leads a group of its own, and a group cannot change hands while its leader lives.
+    for child in &left {
+        platform::kill_group(child.pid);
+    }
+    left.iter()
+        .filter(|child| child.wait_for_end(std::time::Duration::from_secs(2)))
+        .map(|child| child.pid)
+        .collect()
+}
+
+/// When something was last logged in `home`: the closest thing to the hour of a death nobody recorded.
+pub fn last_sign_of_life(home: &Home) -> Option<SystemTime> {
+    fs_err::read_dir(home.logs())
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok()?.modified().ok())
+        .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recycled_id_is_nobody() {
+        let own = Identity::own().expect("known");
+        assert!(own.is_alive());
+        let earlier = Identity { started: own.started.wrapping_sub(1), ..own.clone() };
+        assert!(!earlier.is_alive());
+        let other_boot = Identity { boot: Some("another".to_owned()), ..own };
+        assert!(!other_boot.is_alive());
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_rubbish_names_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home::at(dir.path());
+        assert_eq!(ServerState::read(&home), None);
+        let state = ServerState {
+            schema: STATE_SCHEMA,
+            instance: "i".to_owned(),
+            identity: Identity::own().expect("known"),
+            control: ([127, 0, 0, 1], 1).into(),
+            version: "0".to_owned(),
+            executable: "/x".to_owned(),
+            since: super::super::logs::now(),
+            children: vec![Identity::own().expect("known")],
+        };
+        state.write(&home).expect("written");
+        assert_eq!(ServerState::read(&home), Some(state));
+        fs_err::write(home.run().join("server.json"), "{").expect("written");
+        assert_eq!(ServerState::read(&home), None);
+    }
+}

@@ -1,0 +1,319 @@
+//! The one loop that owns all state: messages of processes, commands, signals and times come in, one after the other.
+//!
+//! Single-threaded on purpose. Nothing here is shared, so nothing is locked; and on Linux the kernel's
+//! notice of a parent's death is bound to the *thread* that started the child, which here is the process itself.
+//! Nothing ticks: between two events the process sleeps.
+
+mod processes;
+mod stopping;
+
+use super::child::{Message, Program};
+use super::control::{self, Asked, Command, Reply, Status};
+use super::launch::AGENT_RUNNER;
+use super::lifecycle::{Event, Phase, Policy};
+use super::lock::Lock;
+use super::logs::{self, Sink};
+use super::signals::Signals;
+use super::slot::Slot;
+use super::state::{Identity, STATE_SCHEMA, ServerState, end_leftovers};
+use super::token::Token;
+use super::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
+use crate::component::Ready;
+use crate::home::Home;
+use crate::platform::{self, ParentDeath};
+use crate::store::{Depth, Silent};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+
+/// The component that all others need.
+pub const SERVER: &str = "stigmer-server";
+/// The component that runs workflows.
+pub const WORKFLOW_RUNNER: &str = "workflow-runner";
+
+/// The server's place among the components: it starts first and ends last.
+const SERVER_INDEX: usize = 0;
+
+/// How often a worker heartbeats, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 1000;
+
+/// Hears how the start goes.
+pub type Report = Box<dyn FnMut(&LaunchEvent)>;
+
+/// Runs a supervisor until it is told to stop.
+///
+/// # Errors
+/// Something at the start failed; whatever was started by then has ended.
+pub fn run(home: &Home, config: LaunchConfig, mut report: Report) -> Result<(), SuperviseError> {
+    let limit = Duration::from_millis(config.stop_timeout_ms);
+    match prepare(home, &config, limit) {
+        Ok((lock, component)) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let outcome = runtime.block_on(supervise(home, config, &component, report));
+            // These two are held for life: who holds the lock is the supervisor, and the entry is in use.
+            drop((component, lock));
+            outcome
+        }
+        Err(error) => {
+            report(&LaunchEvent::Failed(Box::new(StartFailure {
+                component: "supervisor".to_owned(),
+                reason: super::chain(&error),
+                hint: None,
+                code: None,
+                log: Vec::new(),
+            })));
+            Err(error)
+        }
+    }
+}
+
+fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock, Ready), SuperviseError> {
+    platform::name_process(c"stigmer-super");
+    let lock = Lock::server(home, limit)?;
+    fs_err::create_dir_all(home.logs())?;
+    // If there is a record, it is of a supervisor that ended badly: we hold its lock.
+    let leftovers = end_leftovers(home);
+    if !leftovers.is_empty() {
+        let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
+        sink.event(&format!("ended processes that a killed supervisor left behind: {leftovers:?}"));
+    }
+    ServerState::remove(home);
+    platform::end_children_with_us()?;
+    let local = config.local.as_ref().map(PathBuf::from);
+    // The launcher has just looked at the whole entry, and holds it until we do.
+    let depth = Depth::Entrypoint;
+    let component = crate::component::resolve(home, AGENT_RUNNER, local.as_deref(), depth, &Silent)?;
+    Ok((lock, component))
+}
+
+async fn supervise(
+    home: &Home,
+    config: LaunchConfig,
+    component: &Ready,
+    report: Report,
+) -> Result<(), SuperviseError> {
+    let token = Token::obtain(&home.run())?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let state = ServerState {
+        schema: STATE_SCHEMA,
+        instance: config.instance.clone(),
+        identity: Identity::own()?,
+        control: listener.local_addr()?,
+        version: crate::VERSION.to_owned(),
+        executable: config.executable.0.clone(),
+        since: logs::now(),
+        children: Vec::new(),
+    };
+    state.write(home)?;
+    let (asked_sender, asked) = mpsc::channel(16);
+    let places = Arc::new(Semaphore::new(control::CLIENTS));
+    let door = tokio::spawn(control::serve(listener, token.clone(), asked_sender, Arc::clone(&places)));
+    let mut supervisor = Supervisor::new(home.clone(), config, token, component, state, report)?;
+    let outcome = supervisor.live(asked).await;
+    ServerState::remove(home);
+    let mut watchers = std::mem::take(&mut supervisor.watchers);
+    for watcher in watchers.drain(..) {
+        let _ = watcher.try_send(Reply::Stopped);
+    }
+    door.abort();
+    // Let the last words out.
+    let clients = u32::try_from(control::CLIENTS).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(Duration::from_millis(300), places.acquire_many(clients)).await;
+    if let Err(SuperviseError::Failed(failure)) = &outcome {
+        supervisor.tell(&LaunchEvent::Failed(failure.clone()));
+    }
+    supervisor.sink.event("ended");
+    outcome
+}
+
+struct Supervisor {
+    home: Home,
+    config: LaunchConfig,
+    token: Token,
+    payload: Option<String>,
+    state: ServerState,
+    report: Option<Report>,
+    sink: Sink,
+    slots: Vec<Slot>,
+    messages: (mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>),
+    /// Where the server listens, from its first readiness on: workers keep this address over its restarts.
+    server: Option<SocketAddr>,
+    /// Until when all must be ready; `None` once they were.
+    start_deadline: Option<Instant>,
+    failure: Option<Box<StartFailure>>,
+    /// While it stops: when to say next whom it waits for.
+    stopping: Option<Instant>,
+    watchers: Vec<mpsc::Sender<Reply>>,
+}
+
+impl Supervisor {
+    fn new(
+        home: Home,
+        config: LaunchConfig,
+        token: Token,
+        component: &Ready,
+        state: ServerState,
+        report: Report,
+    ) -> Result<Self, SuperviseError> {
+        let start_timeout = Duration::from_millis(config.start_timeout_ms);
+        let policy = Policy::new(start_timeout, Duration::from_millis(config.stop_timeout_ms));
+        let own = platform::own_program()?;
+        let slot = |name: &'static str, path: PathBuf, words: &[&str], parent_death| {
+            let work_dir = home.data().join(name);
+            fs_err::create_dir_all(&work_dir)?;
+            let program = Program {
+                path,
+                args: words.iter().map(|word| (*word).to_owned()).collect(),
+                directory: work_dir.clone(),
+                home: home.root().to_owned(),
+                parent_death,
+            };
+            Slot::new(name, program, policy, logs::file(&home.logs(), name), work_dir)
+        };
+        let slots = vec![
+            slot(SERVER, own.clone(), &["internal-server", "--supervised"], ParentDeath::Kill)?,
+            slot(WORKFLOW_RUNNER, own, &["internal-workflow-runner", "--supervised"], ParentDeath::Kill)?,
+            // What it does is not ours to cut off: it is asked, as by the end of its standard input.
+            slot(AGENT_RUNNER, component.program.clone(), &["--supervised"], ParentDeath::Terminate)?,
+        ];
+        let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
+        sink.event(&format!("started as process {}, instance {}", std::process::id(), config.instance));
+        Ok(Self {
+            payload: component.digest.as_ref().map(ToString::to_string),
+            start_deadline: Some(Instant::now() + start_timeout),
+            home,
+            config,
+            token,
+            state,
+            report: Some(report),
+            sink,
+            slots,
+            messages: mpsc::unbounded_channel(),
+            server: None,
+            failure: None,
+            stopping: None,
+            watchers: Vec::new(),
+        })
+    }
+
+    /// Starts everything, and keeps it running until a stop has come to its end.
+    async fn live(&mut self, mut asked: mpsc::Receiver<Asked>) -> Result<(), SuperviseError> {
+        let mut signals = Signals::new()?;
+        self.tell(&LaunchEvent::Listening { pid: std::process::id() });
+        self.handle(SERVER_INDEX, Event::Start).await;
+        while !self.is_over() {
+            let due = self.next_time();
+            tokio::select! {
+                // Processes first: what they say is the ground of every answer.
+                biased;
+                Some(message) = self.messages.1.recv() => self.hear(message).await,
+                Some(question) = asked.recv() => self.answer(question).await,
+                name = signals.next() => {
+                    self.sink.event(&format!("told to stop by {name}"));
+                    self.begin_stop().await;
+                }
+                () = sleep_until(due) => self.times(Instant::now()).await,
+            }
+        }
+        match self.failure.take() {
+            Some(failure) => Err(SuperviseError::Failed(failure)),
+            None => Ok(()),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping.is_some() && self.slots.iter().all(|slot| slot.phase() == Phase::Stopped)
+    }
+
+    /// When something is due by itself.
+    fn next_time(&self) -> Option<Instant> {
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.life.timer())
+            .chain(self.start_deadline)
+            .chain(self.stopping)
+            .min()
+    }
+
+    async fn times(&mut self, now: Instant) {
+        if self.start_deadline.is_some_and(|due| due <= now) {
+            self.start_deadline = None;
+            if let Some(late) = self.slots.iter_mut().find(|slot| slot.phase() != Phase::Ready) {
+                let limit = Duration::from_millis(self.config.start_timeout_ms);
+                let words = format!("it was not ready within {}", humantime::format_duration(limit));
+                late.refusal.get_or_insert((words, None));
+                self.failure = Some(Box::new(late.failure()));
+                self.begin_stop().await;
+            }
+        }
+        if let Some(due) = self.stopping
+            && due <= now
+        {
+            self.stopping = Some(now + Duration::from_secs(1));
+            self.tell_watchers();
+        }
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            if slot.life.timer().is_some_and(|due| due <= now) {
+                if slot.phase() == Phase::Starting {
+                    let words = "it did not say that it is ready".to_owned();
+                    slot.refusal.get_or_insert((words, None));
+                }
+                self.handle(index, Event::Timer).await;
+            }
+        }
+    }
+
+    async fn answer(&mut self, question: Asked) {
+        match question.command {
+            Command::Status => {
+                let status = Reply::Status(Box::new(self.status()));
+                let _ = question.replies.try_send(status);
+            }
+            Command::Stop => {
+                self.sink.event("told to stop by a command");
+                self.watchers.push(question.replies);
+                self.begin_stop().await;
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            instance: self.config.instance.clone(),
+            pid: std::process::id(),
+            version: crate::VERSION.to_owned(),
+            executable: self.config.executable.0.clone(),
+            executable_state: self.config.executable.1.clone(),
+            home: self.home.root().display().to_string(),
+            since: self.state.since.clone(),
+            url: self.server.map(|address| format!("http://{address}")),
+            port: self.config.port,
+            local_binary: self.config.local.clone(),
+            payload: self.payload.clone(),
+            stopping: self.stopping.is_some(),
+            memory_bytes: platform::resident_bytes(std::process::id()),
+            components: self.slots.iter().map(Slot::status).collect(),
+        }
+    }
+
+    fn tell(&mut self, event: &LaunchEvent) {
+        if let Some(report) = &mut self.report {
+            report(event);
+        }
+        if matches!(event, LaunchEvent::Up(_) | LaunchEvent::Failed(_)) {
+            // The launcher goes away now.
+            self.report = None;
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,153 @@
+//! What processes say, and what is done about it.
+
+use super::{HEARTBEAT_MS, SERVER_INDEX, Supervisor};
+use crate::store::{self, Silent};
+use crate::supervise::LaunchEvent;
+use crate::supervise::child::{self, Message, Said};
+use crate::supervise::lifecycle::{Action, Event, Phase};
+use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, Handshake};
+use crate::supervise::state::Identity;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+impl Supervisor {
+    pub(super) async fn hear(&mut self, message: Message) {
+        let index = message.component;
+        let slot = &mut self.slots[index];
+        if slot.number != message.number {
+            return;
+        }
+        match message.said {
+            Said::Handshake(Ok(Handshake::Ready { version, address, .. }))
+                if index != SERVER_INDEX || address.is_some() =>
+            {
+                if slot.phase() != Phase::Starting {
+                    return;
+                }
+                slot.is_ready(version, address);
+                let event = LaunchEvent::Ready {
+                    component: slot.name.to_owned(),
+                    address,
+                    millis: u64::try_from(slot.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                };
+                self.tell(&event);
+                self.handle(index, Event::Ready).await;
+                self.after_readiness(index, address).await;
+            }
+            Said::Handshake(other) => {
+                let refusal = match other {
+                    Ok(Handshake::Failed { reason, hint }) => (reason, hint),
+                    Ok(Handshake::Ready { .. }) => ("it did not say where it listens".to_owned(), None),
+                    Err(reason) => (reason, None),
+                };
+                slot.sink.event(&format!("not ready: {}", refusal.0));
+                slot.refusal = Some(refusal);
+                self.handle(index, Event::Refused).await;
+            }
+            Said::Closed => self.handle(index, Event::Silent).await,
+            Said::Ended(outcome) => {
+                let code = slot.ended(outcome);
+                self.ended(index, code).await;
+            }
+        }
+    }
+
+    pub(super) async fn after_readiness(&mut self, index: usize, address: Option<SocketAddr>) {
+        if index == SERVER_INDEX {
+            self.server = address;
+            for worker in SERVER_INDEX + 1..self.slots.len() {
+                self.handle(worker, Event::Start).await;
+            }
+        }
+        let all = self.slots.iter().all(|slot| slot.phase() == Phase::Ready);
+        if all && self.start_deadline.take().is_some() {
+            let event = LaunchEvent::Up(Box::new(self.status()));
+            self.tell(&event);
+            self.sink.event("all components are ready");
+            self.confirm_durable();
+        }
+    }
+
+    /// Flushes the entry to disk now that nobody waits for it, and notes that in its stamp. If this fails, the first start
+    /// after the next boot of the machine verifies the entry, which is what it would have saved.
+    fn confirm_durable(&self) {
+        let Some(digest) = self.payload.as_ref().and_then(|text| text.parse().ok()) else { return };
+        let home = self.home.clone();
+        std::thread::spawn(move || store::confirm_durable(&home, digest, &Silent));
+    }
+
+    /// A process of a component is gone.
+    pub(super) async fn ended(&mut self, index: usize, code: Option<i32>) {
+        if self.start_deadline.take().is_some() && self.stopping.is_none() {
+            self.failure = Some(Box::new(self.slots[index].failure()));
+            self.handle(index, Event::Ended(code)).await;
+            self.begin_stop().await;
+        } else {
+            self.handle(index, Event::Ended(code)).await;
+            self.continue_stop().await;
+        }
+    }
+
+    /// Lets one event happen to a component, and does what follows from it.
+    pub(super) async fn handle(&mut self, index: usize, event: Event) {
+        match self.slots[index].on(event) {
+            Action::None => {}
+            Action::Spawn => {
+                if let Err(error) = self.spawn(index).await {
+                    let program = self.slots[index].program.path.display().to_string();
+                    let slot = &mut self.slots[index];
+                    slot.refusal = Some((format!("`{program}` cannot be started: {error}"), None));
+                    // It is heard like the end of a process, for that is what it is.
+                    let (component, number) = (index, slot.number);
+                    let said = Said::Ended(Err(error));
+                    let _ = self.messages.0.send(Message { component, number, said });
+                }
+            }
+            Action::Terminate => {
+                if let Some(running) = &mut self.slots[index].running {
+                    running.terminate();
+                }
+            }
+            Action::Kill => {
+                let slot = &self.slots[index];
+                slot.sink.event("it did not end in time, and is killed");
+                if let Some(running) = &slot.running {
+                    running.kill();
+                }
+            }
+        }
+    }
+
+    pub(super) async fn spawn(&mut self, index: usize) -> io::Result<()> {
+        let server = self.server.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.config.port)));
+        let slot = &mut self.slots[index];
+        slot.begin();
+        let config = ComponentConfig {
+            schema: CONFIG_SCHEMA,
+            component: slot.name.to_owned(),
+            instance: self.config.instance.clone(),
+            server_url: format!("http://{server}"),
+            token: self.token.clone(),
+            work_dir: slot.work_dir.display().to_string(),
+            heartbeat_ms: HEARTBEAT_MS,
+        };
+        let messages = self.messages.0.clone();
+        let running =
+            child::start(&slot.program, &config, &slot.sink, (index, slot.number), messages).await?;
+        slot.sink.event(&format!("started as process {}", running.pid));
+        slot.running = Some(running);
+        self.record();
+        let event = LaunchEvent::Starting { component: self.slots[index].name.to_owned() };
+        self.tell(&event);
+        Ok(())
+    }
+
+    /// Writes down which processes are ours, for whoever comes after us if we are killed.
+    pub(super) fn record(&mut self) {
+        let pids = self.slots.iter().filter_map(|slot| Some(slot.running.as_ref()?.pid));
+        self.state.children = pids.filter_map(Identity::of).collect();
+        if let Err(error) = self.state.write(&self.home) {
+            self.sink.event(&format!("cannot write the record of processes: {error}"));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The secret of an installation: whoever can read it may talk to the server.
+//!
+//! It never stands in an argument, an environment variable or a log, and its debug form hides it.
+
+use crate::platform;
+use serde::{Deserialize, Serialize};
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+/// A bearer token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(String);
+
+impl Token {
+    /// Reads the token of an installation, or creates it; of several processes that create it at once, one wins.
+    pub fn obtain(run_dir: &Path) -> io::Result<Self> {
+        let path = run_dir.join("token");
+        match Self::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        platform::create_private_dir(run_dir)?;
+        let mut secret = [0_u8; 32];
+        platform::random(&mut secret)?;
+        let mut file = tempfile::NamedTempFile::new_in(run_dir)?;
+        file.write_all(hex(&secret).as_bytes())?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => {}
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.error),
+        }
+        Self::read(&path)
+    }
+
+    /// Reads a token from a file.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let text = fs_err::read_to_string(path)?;
+        let text = text.trim();
+        if text.len() < 32 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("`{}` holds no token; remove it, and a new one is made", path.display()),
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `candidate` is this token. How long that takes says nothing about where they differ.
+    pub fn matches(&self, candidate: &str) -> bool {
+        blake3::hash(self.0.as_bytes()) == blake3::hash(candidate.as_bytes())
+    }
+}
+
+impl From<&str> for Token {
+    fn from(secret: &str) -> Self {
+        Self(secret.to_owned())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A new id for a run of the supervisor: the time, then chance, in an alphabet without look-alikes, so that ids sort
+/// by age.
+pub fn new_instance() -> io::Result<String> {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut chance = [0_u8; 10];
+    platform::random(&mut chance)?;
+    let millis =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let low = chance.iter().fold(0_u128, |value, byte| value << 8 | u128::from(*byte));
+    let value = (millis & 0xffff_ffff_ffff) << 80 | low;
+    Ok((0..26)
+        .rev()
+        .map(|place| char::from(ALPHABET[usize::try_from(value >> (5 * place) & 31).unwrap_or(0)]))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_only_the_owner_reads_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = dir.path().join("run");
+        let first = Token::obtain(&run).expect("made");
+        assert_eq!(first.reveal().len(), 64);
+        assert_eq!(Token::obtain(&run).expect("read"), first);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |path: &Path| path.metadata().expect("exists").permissions().mode() & 0o777;
+            assert_eq!(mode(&run), 0o700);
+            assert_eq!(mode(&run.join("token")), 0o600);
+        }
+    }
+
+    #[test]
+    fn a_token_is_compared_whole_and_never_printed() {
+        let token = Token::from("0123456789abcdef0123456789abcdef");
+        assert!(token.matches("0123456789abcdef0123456789abcdef"));
+        assert!(!token.matches("0123456789abcdef0123456789abcdee"));
+        assert!(!token.matches(""));
+        assert!(!format!("{token:?}").contains("0123"));
+    }
+
+    #[test]
+    fn instances_differ() {
+        let (a, b) = (new_instance().expect("random"), new_instance().expect("random"));
+        assert_ne!(a, b);
+        assert_eq!(a.len(), 26);
+    }
+}

@@ -1,0 +1,257 @@
+//! A platform of its own for each test: its own home, a port the system chooses, a scripted agent runner, and
+//! a check at the end that no process of it is left.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test program uses its own part of this")]
+
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use stigmer::platform;
+
+/// Longer than anything takes on a busy machine; a test that reaches it has failed.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// Says it is ready, and ends at the end of its input or when asked.
+pub(crate) const GOOD: &str = r#"read -r config
+echo "agent says hello" >&2
+printf '{"event":"ready","version":"9.9.9","pid":%s}\n' $$
+exec cat >/dev/null"#;
+
+/// Ready, deaf to the request to end.
+pub(crate) const STUBBORN: &str = r#"trap '' TERM
+printf '{"event":"ready","version":"1","pid":%s}\n' $$
+exec sleep 1000"#;
+
+/// Ready, with a process of its own.
+pub(crate) const PARENT: &str = r#"sleep 1000 &
+printf '{"event":"ready","version":"1","pid":%s}\n' $$
+exec cat >/dev/null"#;
+
+pub(crate) struct Platform {
+    _dir: tempfile::TempDir,
+    pub(crate) home: PathBuf,
+    pub(crate) agent: PathBuf,
+}
+
+impl Platform {
+    pub(crate) fn new(script: &str) -> Self {
+        Self::with_home("home", script)
+    }
+
+    pub(crate) fn with_home(name: &str, script: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = dir.path().join(name);
+        let agent = dir.path().join("agent runner");
+        fs_err::write(&agent, format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs_err::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).expect("set");
+        Self { _dir: dir, home, agent }
+    }
+
+    pub(crate) fn config(self, text: &str) -> Self {
+        fs_err::create_dir_all(&self.home).expect("made");
+        fs_err::write(self.home.join("config.toml"), text).expect("written");
+        self
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stigmer"));
+        command.args(args).env("STIGMER_HOME", &self.home).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("stigmer runs")
+    }
+
+    /// The words of a start with the scripted agent runner.
+    pub(crate) fn start_words<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let agent = self.agent.to_str().expect("text");
+        let mut words = vec!["server", "start", "--use-local-binary", agent];
+        if !more.contains(&"--port") {
+            words.extend(["--port", "0"]);
+        }
+        words.extend(more);
+        words
+    }
+
+    pub(crate) fn try_start(&self, more: &[&str]) -> Output {
+        self.run(&self.start_words(more))
+    }
+
+    /// Starts, and gives the status.
+    pub(crate) fn start(&self) -> Value {
+        let output = self.try_start(&["--json"]);
+        assert!(output.status.success(), "{}", text(&output));
+        json(&output)
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        let output = self.run(&["server", "status", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        json(&output)
+    }
+
+    pub(crate) fn stop(&self) -> Output {
+        let output = self.run(&["server", "stop"]);
+        assert!(output.status.success(), "{}", text(&output));
+        output
+    }
+
+    /// Reads the log of `component` from its beginning, and goes on as it grows: for waiting until something has happened.
+    pub(crate) fn follow(&self, component: &str) -> Following {
+        let mut child = self
+            .command(&["server", "logs", "-f", "-n", "10000", "--component", component])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("stigmer runs");
+        let lines = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        // A line that never comes ends the test, not the patience of whoever runs it.
+        let (alive, watched) = std::sync::mpsc::channel::<()>();
+        let pid = child.id();
+        std::thread::spawn(move || {
+            if watched.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                signal(pid, rustix::process::Signal::KILL);
+            }
+        });
+        Following { child, lines, _alive: alive }
+    }
+
+    /// The processes that were started for this home and live.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let mark = format!("STIGMER_HOME={}", self.home.display()).into_bytes();
+        let own = std::process::id();
+        fs_err::read_dir("/proc")
+            .expect("listed")
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+            .filter(|pid| *pid != own)
+            .filter(|pid| {
+                std::fs::read(format!("/proc/{pid}/environ"))
+                    .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|word| word == mark))
+            })
+            .filter(|pid| platform::process_started(*pid).is_some())
+            .collect()
+    }
+
+    /// Waits for the ends of all processes of this home.
+    pub(crate) fn wait_for_nobody(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        for pid in self.processes() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Some(started) = platform::process_started(pid) {
+                assert!(platform::wait_for_end(pid, started, left), "process {pid} is left");
+            }
+        }
+        assert_eq!(self.processes(), [0_u32; 0]);
+    }
+
+    /// The end of every test: nothing runs.
+    pub(crate) fn assert_clean(&self) {
+        assert_eq!(self.processes(), [0_u32; 0], "processes are left");
+    }
+
+    pub(crate) fn token(&self) -> String {
+        fs_err::read_to_string(self.home.join("run/token")).expect("a token")
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        // A test that failed half way must not leave anything behind either.
+        for pid in self.processes() {
+            signal(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+pub(crate) struct Following {
+    child: Child,
+    lines: std::io::BufReader<std::process::ChildStdout>,
+    _alive: std::sync::mpsc::Sender<()>,
+}
+
+impl Following {
+    /// Reads until a line contains `words`.
+    pub(crate) fn until(&mut self, words: &str) -> String {
+        use std::io::BufRead;
+        loop {
+            let mut line = String::new();
+            let count = self.lines.read_line(&mut line).expect("read");
+            assert!(count > 0, "the log ended before `{words}`");
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("fits")).expect("not 0");
+    let _ = rustix::process::kill_process(pid, signal);
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    format!(
+        "exit {:?}\n{}{}",
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+pub(crate) fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+}
+
+/// The status of one component.
+pub(crate) fn component<'a>(status: &'a Value, name: &str) -> &'a Value {
+    status["components"]
+        .as_array()
+        .and_then(|all| all.iter().find(|one| one["name"] == name))
+        .unwrap_or_else(|| panic!("no {name} in {status}"))
+}
+
+pub(crate) fn pid(value: &Value) -> u32 {
+    u32::try_from(value["pid"].as_u64().expect("a pid")).expect("fits")
+}
+
+/// Waits until `done` gives something; for what no event tells of.
+pub(crate) fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = done() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Asks the server; gives the HTTP status and the answer.
+pub(crate) fn ask(url: &str, path: &str, token: Option<&str>) -> (u16, Value) {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .timeout_global(Some(LIMIT))
+        .build()
+        .into();
+    let mut request = agent.get(format!("{url}{path}"));
+    if let Some(token) = token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    let mut response = request.call().expect("the server answers");
+    let body = response.body_mut().read_json().unwrap_or(Value::Null);
+    (response.status().as_u16(), body)
+}
+
+pub(crate) fn exists(path: &Path) -> bool {
+    path.exists()
+}
