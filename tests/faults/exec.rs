@@ -134,6 +134,30 @@ fn a_failure_goes_to_standard_error_whatever_the_components_arguments() {
     ran.says(&["error:"]);
 }
 
+/// The old one still runs when an update has put the new one in its place.
+#[test]
+fn an_executable_that_is_no_longer_at_its_path_knows_what_it_carries() {
+    use std::os::fd::AsRawFd;
+    let world = World::new();
+    let exe = world.copy_of(Payload::One);
+    let file = std::fs::File::open(&exe).expect("a file");
+    std::fs::remove_file(&exe).expect("removed");
+    let exe = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    for args in [&["exec", NAME, "--", "hello"][..], &["exec", NAME, "--", "hello"], &["cache", "warm"]] {
+        world.run(exe.as_ref(), args).code(0);
+    }
+    let text = world.entry(Payload::One).join("lib/text.txt");
+    crate::support::set_mode(&text, 0o644);
+    std::fs::write(&text, "short").expect("damaged");
+    world.run(exe.as_ref(), &["cache", "verify", "--repair"]).code(0);
+    assert_eq!(world.problems(Payload::One), []);
+    // What it carries is the current payload, however old.
+    crate::support::age(&world.place(Payload::One).lease(), 90 * 86_400);
+    world.warm(Payload::Small);
+    world.run(exe.as_ref(), &["cache", "gc", "--max-size", "0"]).code(0);
+    assert!(world.entry(Payload::One).exists());
+}
+
 /// Somebody else collected the entry between the look at it and the start.
 #[test]
 fn a_program_that_is_gone_when_it_is_started_is_a_miss() {

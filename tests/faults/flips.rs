@@ -116,6 +116,22 @@ fn a_frame_with_other_content_and_a_fitting_digest_is_refused() {
     ran.says(&["the content of `lib/", "does not match its digest"]);
 }
 
+/// Some of the index is bound by nothing but the digest in the footer.
+#[test]
+fn an_index_that_is_sound_and_another_is_refused() {
+    let world = World::new();
+    let exe = world.copy_of(Payload::One);
+    let index = parts(&exe).index;
+    let text = std::fs::read(&exe).expect("readable");
+    let at = |position: u64| usize::try_from(position).expect("a position");
+    let index_text = std::str::from_utf8(&text[at(index.start)..at(index.end)]).expect("JSON");
+    let place = index_text.find(r#""version":"1.0""#).expect("a version") + r#""version":"1"#.len();
+    let file = File::options().write(true).open(&exe).expect("not running");
+    file.write_all_at(b"7", index.start + place as u64).expect("written");
+    drop(file);
+    assert_refused(&exe, "another version in the index");
+}
+
 /// The section table is for packagers. As long as the footer is where it was, nobody needs it.
 #[test]
 fn a_flipped_byte_in_the_section_table_harms_nothing() {
