@@ -110,6 +110,17 @@ fn an_entry_removed_while_a_start_waits_is_made_again() {
     assert_eq!(world.problems(Payload::One), []);
 }
 
+/// A removal holds the lease alone: whoever comes then does not start from what is about to go.
+#[test]
+fn a_start_during_a_removal_waits_for_its_end() {
+    let world = World::new();
+    world.warm(Payload::One);
+    let lease = File::open(world.place(Payload::One).lease()).expect("a lease file");
+    FileExt::try_lock_exclusive(&lease).expect("free");
+    let ran = meanwhile(&world, &["exec", NAME, "--", "hello"], || drop(lease)).code(0);
+    assert_eq!(ran.out, "hello from One\n");
+}
+
 #[test]
 fn an_entry_that_appears_damaged_while_a_start_waits_is_not_believed() {
     let world = World::new();
