@@ -213,7 +213,12 @@ fn ago(seconds: Option<u64>) -> String {
     }
 }
 
+/// The running executable; `None` if it carries nothing.
+fn own_carrier() -> Option<Carrier> {
+    Carrier::open(&crate::platform::own_executable().ok()?).ok()
+}
+
 /// The footer of the running executable.
 fn own_footer() -> Result<crate::bundle::Footer, Failure> {
-    Ok(Carrier::read_footer(&std::env::current_exe()?)?)
+    Ok(Carrier::read_footer(&crate::platform::own_executable()?)?)
 }

@@ -38,7 +38,7 @@ pub(super) fn fast_path(args: &[OsString]) -> Option<Outcome> {
         _ => return None,
     };
     let home = Home::from_env().ok()?;
-    let footer = Carrier::read_footer(&std::env::current_exe().ok()?).ok()?;
+    let footer = Carrier::read_footer(&crate::platform::own_executable().ok()?).ok()?;
     let ready = store::warm(&home, footer.component(name.to_str()?)?)?;
     match become_program(&ready.program, Some(&ready.lease), rest) {
         // It went away between our look and now: the ordinary way makes it anew.

@@ -61,7 +61,7 @@ pub fn resolve(
     if let Some(path) = local {
         return override_by(name, path);
     }
-    let executable = std::env::current_exe().map_err(StoreError::Io)?;
+    let executable = crate::platform::own_executable().map_err(StoreError::Io)?;
     let entry = store::ensure(home, &executable, name, depth, progress).map_err(|error| match error {
         StoreError::Bundle(BundleError::Bare { .. }) => {
             ComponentError::Bare { executable, name: name.to_owned() }

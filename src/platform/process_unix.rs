@@ -174,6 +174,17 @@ pub fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// Where to read the running executable from: its path, or the file itself if an update has put another one there
+/// since it was started.
+pub fn own_executable() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    #[cfg(target_os = "linux")]
+    if std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).ends_with(b" (deleted)") && !path.exists() {
+        return Ok(PathBuf::from("/proc/self/exe"));
+    }
+    Ok(path)
+}
+
 /// Names this process for `ps` and `top`, where they would show the name of a link. At most 15 bytes are shown.
 pub fn name_process(name: &std::ffi::CStr) {
     #[cfg(target_os = "linux")]

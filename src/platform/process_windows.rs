@@ -98,6 +98,11 @@ pub fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// Where to read the running executable from. It cannot be replaced while it runs.
+pub fn own_executable() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
 /// Processes have no name but their file's.
 pub fn name_process(_name: &std::ffi::CStr) {}
 

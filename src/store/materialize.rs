@@ -96,8 +96,9 @@ pub fn ensure(
     }
     let carrier = Carrier::open(executable)?;
     let component = carrier.component(name)?;
-    let miss =
-        Miss { place: Place::new(home, digest), carrier: &carrier, component: &component, depth, progress };
+    // By what was opened now: an update may have replaced the file since its footer was read.
+    let place = Place::new(home, component.digest);
+    let miss = Miss { place, carrier: &carrier, component: &component, depth, progress };
     match miss.look() {
         Some(ready) => {
             // Another version may have been the last to be made.

@@ -123,6 +123,17 @@ fn what_runs_is_never_collected() {
 }
 
 #[test]
+fn what_is_being_worked_on_is_not_collected() {
+    let world = three(40);
+    let lock = std::fs::File::open(world.place(Payload::One).lock()).expect("a lock");
+    fs2::FileExt::try_lock_exclusive(&lock).expect("free");
+    world.run(carrier(Payload::Small), &["cache", "gc"]).code(0);
+    world.run(carrier(Payload::Small), &["cache", "clean"]).code(75);
+    assert_eq!(gone(&world), [Payload::Two, Payload::Small]);
+    assert_eq!(world.problems(Payload::One), []);
+}
+
+#[test]
 fn after_a_clean_everything_can_be_had_again() {
     let world = three(1);
     world.run(carrier(Payload::One), &["cache", "clean"]).code(0);

@@ -1,6 +1,6 @@
 //! Every kind of damage that can be done to an entry.
 
-use crate::support::{run, set_mode};
+use crate::support::{open_up, set_mode};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ fn opened(dir: &Path, f: impl FnOnce()) {
 fn remove(path: &Path) {
     opened(path.parent().expect("a parent"), || {
         if path.is_dir() {
-            run(std::process::Command::new("rm").arg("-rf").arg(path)).code(0);
+            open_up(path);
+            std::fs::remove_dir_all(path).expect("removed");
         } else {
             std::fs::remove_file(path).expect("removed");
         }

@@ -1,6 +1,6 @@
 //! `stigmer exec` becomes the component: nothing of its surroundings is changed or leaked.
 
-use crate::support::{NAME, Payload, World, carrier, run};
+use crate::support::{NAME, Payload, World, carrier, run, strace};
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -132,6 +132,44 @@ fn a_failure_goes_to_standard_error_whatever_the_components_arguments() {
     let ran = world.run(carrier(Payload::One), &["exec", "temporal", "--", "--json"]).code(69);
     assert_eq!(ran.out, "");
     ran.says(&["error:"]);
+}
+
+/// The old one still runs when an update has put the new one in its place.
+#[test]
+fn an_executable_that_is_no_longer_at_its_path_knows_what_it_carries() {
+    use std::os::fd::AsRawFd;
+    let world = World::new();
+    let exe = world.copy_of(Payload::One);
+    let file = std::fs::File::open(&exe).expect("a file");
+    std::fs::remove_file(&exe).expect("removed");
+    let exe = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    for args in [&["exec", NAME, "--", "hello"][..], &["exec", NAME, "--", "hello"], &["cache", "warm"]] {
+        world.run(exe.as_ref(), args).code(0);
+    }
+    let text = world.entry(Payload::One).join("lib/text.txt");
+    crate::support::set_mode(&text, 0o644);
+    std::fs::write(&text, "short").expect("damaged");
+    world.run(exe.as_ref(), &["cache", "verify", "--repair"]).code(0);
+    assert_eq!(world.problems(Payload::One), []);
+    // What it carries is the current payload, however old.
+    crate::support::age(&world.place(Payload::One).lease(), 90 * 86_400);
+    world.warm(Payload::Small);
+    world.run(exe.as_ref(), &["cache", "gc", "--max-size", "0"]).code(0);
+    assert!(world.entry(Payload::One).exists());
+}
+
+/// Somebody else collected the entry between the look at it and the start.
+#[test]
+fn a_program_that_is_gone_when_it_is_started_is_a_miss() {
+    let world = World::new();
+    world.warm(Payload::One);
+    let command = world.command(carrier(Payload::One), &["exec", NAME, "--", "hello"]);
+    // The first one after our own start.
+    let inject = ["-o", "/dev/null", "-e", "trace=execve", "-e", "inject=execve:error=ENOENT:when=1"];
+    let ran = run(&mut strace(&inject, &command)).code(0);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("hello from One\n", ""));
+    let inject = ["-o", "/dev/null", "-e", "trace=execve", "-e", "inject=execve:error=ENOENT"];
+    run(&mut strace(&inject, &command)).code(69).says(&["cannot start", "loader"]);
 }
 
 #[test]

@@ -84,6 +84,54 @@ fn a_flipped_byte_anywhere_in_the_bundle_is_refused() {
     world.run(&exe, &["exec", NAME, "--", "hello"]).code(0);
 }
 
+/// Whoever makes a bundle can make every digest fit but those of the files: they are what the entry is named by.
+#[test]
+fn a_frame_with_other_content_and_a_fitting_digest_is_refused() {
+    let world = World::new();
+    let exe = world.copy_of(Payload::One);
+    let parts = parts(&exe);
+    let component = Carrier::open(&exe).and_then(|c| c.component(NAME)).expect("the component");
+    // What does not compress stands in its frame as it is, and another byte there is another byte of a file.
+    let (frame, range) = component
+        .frames
+        .iter()
+        .zip(&parts.frames)
+        .find(|(frame, _)| frame.len >= frame.raw)
+        .expect("a frame of noise");
+    let mut bytes = std::fs::read(&exe).expect("readable");
+    let at = |position: u64| usize::try_from(position).expect("a position");
+    bytes[at(range.start.midpoint(range.end))] ^= 1;
+    let fitting = blake3::hash(&bytes[at(range.start)..at(range.end)]).to_hex().to_string();
+    let index = &mut bytes[at(parts.index.start)..at(parts.index.end)];
+    let text = std::str::from_utf8(index).expect("JSON").replace(&frame.blake3.to_string(), &fitting);
+    index.copy_from_slice(text.as_bytes());
+    let index_digest = blake3::hash(index);
+    let footer = &mut bytes[at(parts.footer.start)..];
+    footer[32..64].copy_from_slice(index_digest.as_bytes());
+    let footer_digest = blake3::hash(&footer[..472]);
+    footer[472..504].copy_from_slice(footer_digest.as_bytes());
+    std::fs::write(&exe, bytes).expect("written");
+    assert_refused(&exe, "a frame of other content");
+    let ran = world.run(&exe, &["exec", NAME]).code(65);
+    ran.says(&["the content of `lib/", "does not match its digest"]);
+}
+
+/// Some of the index is bound by nothing but the digest in the footer.
+#[test]
+fn an_index_that_is_sound_and_another_is_refused() {
+    let world = World::new();
+    let exe = world.copy_of(Payload::One);
+    let index = parts(&exe).index;
+    let text = std::fs::read(&exe).expect("readable");
+    let at = |position: u64| usize::try_from(position).expect("a position");
+    let index_text = std::str::from_utf8(&text[at(index.start)..at(index.end)]).expect("JSON");
+    let place = index_text.find(r#""version":"1.0""#).expect("a version") + r#""version":"1"#.len();
+    let file = File::options().write(true).open(&exe).expect("not running");
+    file.write_all_at(b"7", index.start + place as u64).expect("written");
+    drop(file);
+    assert_refused(&exe, "another version in the index");
+}
+
 /// The section table is for packagers. As long as the footer is where it was, nobody needs it.
 #[test]
 fn a_flipped_byte_in_the_section_table_harms_nothing() {

@@ -60,3 +60,20 @@ fn a_directory_at_the_stable_path_is_said_and_left() {
     assert!(world.home().join("bin").join(NAME).join("mine").is_dir());
     world.assert_no_leftovers();
 }
+
+/// Whatever the file system is, and whatever stands there: a rename that publishes never takes its place.
+#[test]
+fn publishing_replaces_nothing() {
+    let world = World::new();
+    let (from, file, dir) = (world.path("from"), world.path("file"), world.path("dir"));
+    for path in [&from, &dir] {
+        std::fs::create_dir(path).expect("mkdir");
+    }
+    std::fs::write(&file, "x").expect("written");
+    let before = [snapshot(&file), snapshot(&dir)];
+    for to in [&file, &dir] {
+        let error = stigmer::platform::rename_no_clobber(&from, to).expect_err("something is there");
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists, "{}", to.display());
+    }
+    assert_eq!([snapshot(&file), snapshot(&dir)], before);
+}

@@ -110,6 +110,17 @@ fn an_entry_removed_while_a_start_waits_is_made_again() {
     assert_eq!(world.problems(Payload::One), []);
 }
 
+/// A removal holds the lease alone: whoever comes then does not start from what is about to go.
+#[test]
+fn a_start_during_a_removal_waits_for_its_end() {
+    let world = World::new();
+    world.warm(Payload::One);
+    let lease = File::open(world.place(Payload::One).lease()).expect("a lease file");
+    FileExt::try_lock_exclusive(&lease).expect("free");
+    let ran = meanwhile(&world, &["exec", NAME, "--", "hello"], || drop(lease)).code(0);
+    assert_eq!(ran.out, "hello from One\n");
+}
+
 #[test]
 fn an_entry_that_appears_damaged_while_a_start_waits_is_not_believed() {
     let world = World::new();
@@ -123,6 +134,20 @@ fn an_entry_that_appears_damaged_while_a_start_waits_is_not_believed() {
     meanwhile(&world, &["exec", NAME], || std::fs::rename(&away, &entry).expect("moved back")).code(0);
     settle(&world.path("clock"));
     assert_eq!(world.problems(Payload::One), []);
+}
+
+/// What a repair has written while we flushed is not on disk.
+#[test]
+fn a_stamp_that_changes_while_everything_is_flushed_is_not_called_durable() {
+    let world = World::new();
+    world.warm(Payload::One);
+    let path = world.place(Payload::One).stamp();
+    let text =
+        std::fs::read_to_string(&path).expect("a stamp").replace("\"materialized\":", "\"materialized\":1");
+    meanwhile(&world, &["cache", "warm", "--sync"], || std::fs::write(&path, &text).expect("written"))
+        .code(0);
+    assert_eq!(std::fs::read_to_string(&path).expect("a stamp"), text);
+    assert!(text.contains("\"durable\":false"));
 }
 
 #[test]

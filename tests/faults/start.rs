@@ -123,7 +123,7 @@ fn two_versions_side_by_side_leave_each_other_alone() {
 fn the_stable_path_leads_to_what_was_started_last() {
     let world = World::new();
     let stable = world.home().join("bin").join(NAME);
-    for payload in [Payload::One, Payload::Two, Payload::One] {
+    for payload in [Payload::One, Payload::Two, Payload::One, Payload::Two] {
         world.warm(payload);
         let target = stable.canonicalize().expect("a program");
         assert!(target.starts_with(world.entry(payload)), "{payload:?}: {}", target.display());

@@ -60,7 +60,9 @@ fn fill(root: &Path, payload: Payload) {
     let about =
         r#"{"name":"agent-runner","version":"1.0","entrypoint":"bin/run","self_check":["--self-check"]}"#;
     write("component.json", about.as_bytes());
-    write("bin/run", SCRIPT.replace("PAYLOAD", &format!("{payload:?}")).as_bytes());
+    write("payload", format!("{payload:?}\n").as_bytes());
+    // Large enough to be worth reusing, and the same in all of them.
+    write("bin/run", format!("{SCRIPT}{}", "# padding\n".repeat(7000)).as_bytes());
     super::set_mode(&root.join("bin/run"), 0o755);
     write("empty", b"");
     std::fs::create_dir_all(root.join("empty-dir")).expect("mkdir");
@@ -70,8 +72,8 @@ fn fill(root: &Path, payload: Payload) {
     std::os::unix::fs::symlink("lib/a", root.join("link-to-dir")).expect("symlink");
     if payload == Payload::Small {
         write("lib/random.bin", &noise(1_300_000, 7));
-        for i in 0..24_u8 {
-            write(&format!("lib/many/{}/{i}.txt", i % 5), &[b'a' + i; 100]);
+        for i in 0..40_u8 {
+            write(&format!("lib/many/{i}/x.txt"), &[b'a' + i; 100]);
         }
         return;
     }
@@ -98,16 +100,18 @@ fn noise(len: usize, seed: u64) -> Vec<u8> {
 const SCRIPT: &str = r#"#!/bin/sh
 # Where the tree lies, before anything else: a runner needs it.
 tree=${0%/bin/run}
+read -r payload <"$tree/payload"
 case "$1" in
 --self-check | "") [ -s "$tree/lib/random.bin" ] || exit 9 ;;
-hello) [ -s "$tree/lib/random.bin" ] && echo "hello from PAYLOAD" ;;
+hello) [ -s "$tree/lib/random.bin" ] && echo "hello from $payload" ;;
 exit) exit "$2" ;;
 kill) kill "-$2" $$ ;;
 args) shift; for arg; do printf '%s\0' "$arg"; done ;;
 env) printf '%s\n' "$GREETING" ;;
 cat) while IFS= read -r line; do printf '%s\n' "$line"; done; echo done >&2 ;;
-wait) echo ready; read -r line; echo "still PAYLOAD" ;;
+wait) echo ready; read -r line; echo "still $payload" ;;
 cwd) pwd ;;
 *) exit 8 ;;
 esac
+exit
 "#;

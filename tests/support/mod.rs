@@ -210,7 +210,7 @@ impl Drop for World {
 }
 
 /// Gives the owner every permission on every directory below, so that all of it can be deleted.
-fn open_up(dir: &Path) {
+pub(crate) fn open_up(dir: &Path) {
     let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755));
     for name in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         if name.file_type().is_ok_and(|kind| kind.is_dir()) {

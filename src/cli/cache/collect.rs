@@ -2,7 +2,7 @@
 
 use super::super::exec::plural;
 use super::super::{Exit, Failure, Outcome, Output};
-use crate::bundle::{Carrier, Digest};
+use crate::bundle::Digest;
 use crate::config::Config;
 use crate::home::Home;
 use crate::store::{self, Collected, Policy};
@@ -79,7 +79,7 @@ impl Clean {
 }
 
 fn own_digests() -> Vec<Digest> {
-    let own = Carrier::open_self().ok();
+    let own = super::own_carrier();
     own.iter().flat_map(|carrier| &carrier.footer().slots).map(|slot| slot.digest).collect()
 }
 

@@ -44,7 +44,7 @@ impl Verified {
 impl Args {
     pub(in crate::cli) fn run(self) -> Outcome {
         let (home, output) = (Home::from_env()?, Output::new(self.json));
-        let carrier = Carrier::open_self().ok();
+        let carrier = super::own_carrier();
         let own: Vec<Digest> =
             carrier.iter().flat_map(|c| &c.footer().slots).map(|slot| slot.digest).collect();
         let mut found = Vec::new();
