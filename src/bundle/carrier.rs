@@ -65,11 +65,6 @@ impl Carrier {
         locate(data).map_err(|missing| missing.at(path))
     }
 
-    /// Opens the running executable.
-    pub fn open_self() -> Result<Self, BundleError> {
-        Self::open(&std::env::current_exe()?)
-    }
-
     /// Reads only the footer of the carrier at `path`: one read of 512 bytes unless a packager has moved the bundle.
     pub fn read_footer(path: &Path) -> Result<Footer, BundleError> {
         let mut file = File::open(path).map_err(|source| named(path, "open", &source))?;

@@ -164,7 +164,7 @@ fn spawn(home: &Home, config: &LaunchConfig) -> Result<Child, SuperviseError> {
     fs_err::create_dir_all(home.logs())?;
     let log =
         fs_err::OpenOptions::new().create(true).append(true).open(logs::file(&home.logs(), "supervisor"))?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(platform::own_executable()?);
     command
         .args(["internal-supervisor", "--supervised"])
         // It must not keep a directory busy that somebody wants to remove or unmount.

@@ -40,7 +40,7 @@ impl Args {
 fn or_self(file: Option<PathBuf>) -> Result<PathBuf, Failure> {
     match file {
         Some(file) => Ok(file),
-        None => Ok(std::env::current_exe()?),
+        None => Ok(crate::platform::own_executable()?),
     }
 }
 
