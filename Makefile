@@ -3,7 +3,12 @@
 
 CARGO  ?= cargo
 PYTHON ?= python3
+# STATIC=1 packs what ships on Linux, a static executable, instead of the host's own build.
+ifdef STATIC
+HOST_EXE := build/static/stigmer
+else
 HOST_EXE := target/release/stigmer
+endif
 TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
@@ -21,8 +26,13 @@ runner: ## Build the agent-runner's tree, if its sources changed
 	$(PYTHON) payloads/agent-runner/build.py --out dist
 
 host: ## Build the bare executable
+ifdef STATIC
+	@echo '==> stigmer: static release build'
+	packaging/static.sh $(HOST_EXE)
+else
 	@echo '==> stigmer: release build'
 	$(CARGO) build --release --locked
+endif
 
 # Packing compresses for half a minute, so it happens only when one of its two inputs is newer.
 $(CARRIER): host runner
@@ -59,8 +69,10 @@ check: ## Run the lints
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(PYTHON) payloads/agent-runner/build.py --lint
 
-bench: build ## Run the benchmarks against their peers; writes docs/benchmarks.md and its plot
-	$(CARGO) bench --locked --bench figures
+bench: build ## Run the benchmarks against their peers and print them; PUBLISH=1 writes docs/benchmarks.md and its plot
+	@echo '==> peers: b3sum, dotslash'
+	sh benches/peers.sh
+	STIGMER_BENCH_BARE=$(CURDIR)/$(HOST_EXE) $(CARGO) bench --locked --bench figures $(if $(PUBLISH),-- --publish)
 
 man: host ## Write the man pages to build/man
 	$(HOST_EXE) man-pages build/man

@@ -26,7 +26,7 @@ pub struct Cutting {
 
 impl Default for Cutting {
     fn default() -> Self {
-        Self::around(1 << 20, 19)
+        Self::around(1 << 20, 15)
     }
 }
 

@@ -9,19 +9,12 @@ use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
 };
 use fs_err as fs;
-use rayon::prelude::*;
-use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A power of two, and at least one chunk of BLAKE3.
 const PIECE: u64 = 1 << 20;
-
-thread_local! {
-    /// One for each thread, and not for each share of the work that a thread takes: fresh pages cost as much as hashing
-    /// what is read into them.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// The digests of `files` (path and size in bytes), in order. A file that turns out shorter is an error, one that is longer too.
 pub(super) fn hash_files(
@@ -35,17 +28,7 @@ pub(super) fn hash_files(
             (0..size.div_ceil(PIECE).max(1)).map(move |piece| (file, piece * PIECE))
         })
         .collect();
-    let values: Vec<io::Result<ChainingValue>> = pieces
-        .par_iter()
-        .map(|&(file, at)| {
-            let (path, size) = &files[file];
-            BUFFER.with_borrow_mut(|buffer| {
-                let value = hash_piece(path, *size, at, buffer);
-                advance(buffer.len() as u64);
-                value
-            })
-        })
-        .collect();
+    let values = hash_pieces(files, &pieces, advance);
     let mut values = values.into_iter();
     files
         .iter()
@@ -57,6 +40,43 @@ pub(super) fn hash_files(
             Ok(merge(&own, *size))
         })
         .collect()
+}
+
+/// The values of `pieces` (a file's number and a place in it), in order.
+///
+/// This thread works as well, instead of waiting for others that the system may have put on one core: the whole takes ten
+/// milliseconds, and evening that out would take it as long.
+fn hash_pieces(
+    files: &[(PathBuf, u64)],
+    pieces: &[(usize, u64)],
+    advance: &(dyn Fn(u64) + Sync),
+) -> Vec<io::Result<ChainingValue>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        // One buffer for each thread: fresh pages cost as much as hashing what is read into them.
+        let (mut buffer, mut done) = (Vec::new(), Vec::new());
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(&(file, at)) = pieces.get(number) else { return done };
+            let (path, size) = &files[file];
+            done.push((number, hash_piece(path, *size, at, &mut buffer)));
+            advance(buffer.len() as u64);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(pieces.len());
+    let mut values: Vec<(usize, io::Result<ChainingValue>)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut values = work();
+        for other in others {
+            match other.join() {
+                Ok(done) => values.extend(done),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        values
+    });
+    values.sort_unstable_by_key(|(number, _)| *number);
+    values.into_iter().map(|(_, value)| value).collect()
 }
 
 /// The value of the piece at `at`: the file's own hash if it is the only one.
