@@ -167,7 +167,8 @@ struct List {
 impl List {
     fn run(self) -> Outcome {
         let (home, output) = (Home::from_env()?, Output::new(self.json));
-        let entries = store::list(&home);
+        let mut entries = store::list(&home);
+        entries.iter_mut().for_each(|entry| entry.find_users(&home));
         if self.json {
             #[derive(Serialize)]
             struct All {

@@ -47,13 +47,16 @@ pub struct Collected {
 /// Something could not be removed. What was removed until then stays removed.
 pub fn collect(home: &Home, policy: &Policy) -> Result<Collected, StoreError> {
     let mut collected = Collected::default();
-    for victim in victims(list(home), policy) {
+    for mut victim in victims(list(home), policy) {
         match remove(home, victim.digest, policy.dry_run)? {
             Removal::Done => {
                 collected.bytes += victim.bytes;
                 collected.removed.push(victim);
             }
-            Removal::InUse => collected.in_use.push(victim),
+            Removal::InUse => {
+                victim.find_users(home);
+                collected.in_use.push(victim);
+            }
             Removal::GoneAlready => {}
         }
     }

@@ -23,11 +23,17 @@ pub struct Listed {
     pub durable: bool,
     /// When it was last used, in seconds since the epoch, to the hour.
     pub last_use: Option<u64>,
-    /// The processes that use it, as far as the system tells.
+    /// The processes that use it, as far as the system tells. Empty until [`Listed::find_users`] is asked.
     pub in_use_by: Vec<u32>,
 }
 
 impl Listed {
+    /// Finds the processes that use it. Asked only where a person wants to know: to list its locks, Linux lets all
+    /// processes come to rest, which takes it longer than hashing a whole entry.
+    pub fn find_users(&mut self, home: &Home) {
+        self.in_use_by = lease::holders(&Place::new(home, self.digest).lease());
+    }
+
     /// How long ago it was last used. A time in the future counts as now.
     pub(super) fn age(&self) -> Duration {
         let last = SystemTime::UNIX_EPOCH + Duration::from_secs(self.last_use.unwrap_or(0));
@@ -57,7 +63,7 @@ fn one(place: &Place) -> Listed {
         complete: stamp.is_some(),
         durable: stamp.is_some_and(|stamp| stamp.durable),
         last_use: last_use(place),
-        in_use_by: lease::holders(&place.lease()),
+        in_use_by: Vec::new(),
     }
 }
 
