@@ -168,7 +168,9 @@ impl List {
     fn run(self) -> Outcome {
         let (home, output) = (Home::from_env()?, Output::new(self.json));
         let mut entries = store::list(&home);
-        entries.iter_mut().for_each(|entry| entry.find_users(&home));
+        for entry in &mut entries {
+            entry.find_users(&home);
+        }
         if self.json {
             #[derive(Serialize)]
             struct All {
