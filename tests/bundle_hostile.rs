@@ -163,6 +163,21 @@ fn sizes_and_places_that_cannot_be() {
 }
 
 #[test]
+fn a_small_bundle_that_asks_for_endless_room() {
+    let copies = Limits::COMPONENT_RAW / Limits::FRAME_RAW + 1;
+    let (size, blake3) = (Limits::FRAME_RAW, Digest::of(b"whatever"));
+    spoilt(
+        |c| {
+            c.frames[0].raw = size;
+            c.entries = (0..copies)
+                .map(|i| entry(&format!("f{i:05}"), EntryKind::File { exec: true, size, at: 0, blake3 }))
+                .collect();
+        },
+        "at most",
+    );
+}
+
+#[test]
 fn contents_that_are_not_what_they_say() {
     // Frames that decode to something else are a problem of the frame, and named as one.
     let (mut component, frame) = sound();
