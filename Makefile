@@ -36,9 +36,10 @@ endif
 
 # Packing compresses for half a minute, so it happens only when one of its two inputs is newer.
 $(CARRIER): host runner
-	@if [ ! -e $@ ] || [ $(HOST_EXE) -nt $@ ] || [ build/agent-runner/built.json -nt $@ ]; then \
+	@if [ ! -e $@ ] || [ "$$(cat build/packed-from 2>/dev/null)" != $(HOST_EXE) ] || [ $(HOST_EXE) -nt $@ ] || [ build/agent-runner/built.json -nt $@ ]; then \
 		echo '==> pack: the tree into the executable'; \
-		$(HOST_EXE) bundle pack --base $(HOST_EXE) --component agent-runner=$(TREE) --out $@; \
+		$(HOST_EXE) bundle pack --base $(HOST_EXE) --component agent-runner=$(TREE) --out $@ \
+		&& echo $(HOST_EXE) > build/packed-from; \
 	else echo '==> pack: $@ is up to date'; fi
 
 run: build ## Build what is missing, then start the platform
@@ -61,7 +62,7 @@ test-payload: runner
 
 test-rust: build
 	@echo '==> tests of stigmer, with the small generated payload and with the real one'
-	STIGMER_REAL=$(CURDIR)/$(CARRIER) $(CARGO) test --locked
+	STIGMER_REAL=$(CURDIR)/$(CARRIER) $(CARGO) test --locked --no-fail-fast
 
 check: ## Run the lints
 	@echo '==> lints'

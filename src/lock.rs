@@ -104,6 +104,15 @@ impl Lock {
         }
     }
 
+    /// Who holds the lock at `path` now; `None` if nobody does. Asks with a shared lock, which is let go at once.
+    pub fn holder(path: &Path) -> Option<Holder> {
+        let file = File::open(path).ok()?;
+        match fs2::FileExt::try_lock_shared(&file) {
+            Err(error) if is_contended(&error) => Some(read_holder(path)),
+            _ => None,
+        }
+    }
+
     /// Whether the file system really locked something. If not, others may be at work at the same time.
     pub fn is_effective(&self) -> bool {
         self.file.is_some()

@@ -270,6 +270,8 @@ impl Work<'_> {
             self.hash(target, piece, &buffer)?;
         }
         self.give_back(buffer);
+        // Not before all of the frame is handed on: somebody may be waiting for its other pieces.
+        self.wait_for_room();
         Ok(())
     }
 
@@ -294,8 +296,6 @@ impl Work<'_> {
             // Counted before anybody can take it out again.
             *lock(&self.parked) += piece.range.len();
             state.parked.insert(piece.offset, (Arc::clone(buffer), piece.range.clone()));
-            drop(state);
-            self.wait_for_room();
             return Ok(());
         }
         state.hasher.update(&buffer[piece.range.clone()]);

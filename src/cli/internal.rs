@@ -13,7 +13,7 @@ use crate::services::{ServiceError, server, workflow_runner};
 use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, write_line};
 use crate::supervise::supervisor::{self, HEARTBEAT_MS, SERVER, WORKFLOW_RUNNER};
 use crate::supervise::token::Token;
-use crate::supervise::{LaunchConfig, LaunchEvent};
+use crate::supervise::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use clap::Subcommand;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -101,8 +101,14 @@ impl SupervisorArgs {
         };
         match supervisor::run(&home, config, Box::new(report)) {
             Ok(()) => Ok(0),
-            // The launcher has heard it, and says it to the person.
-            Err(_) if supervised => Ok(Exit::Failed as u8),
+            Err(error) if supervised => {
+                // A component's failure the launcher has heard already; ours it must hear now, and says it to the person.
+                if !matches!(error, SuperviseError::Failed(_)) {
+                    let failure = LaunchEvent::Failed(Box::new(StartFailure::of_supervisor(&error)));
+                    let _ = write_line(io::stdout().lock(), &failure);
+                }
+                Ok(Exit::Failed as u8)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -179,6 +179,26 @@ pub fn lock_holders(meta: &Metadata) -> Vec<u32> {
     pids
 }
 
+/// The processes whose program lies below `dir`, as far as the system tells.
+#[cfg(target_os = "linux")]
+pub fn running_below(dir: &Path) -> Vec<u32> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let runs_below = |pid: &u32| {
+        std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(dir))
+    };
+    processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(runs_below)
+        .collect()
+}
+
+/// The processes whose program lies below a directory: this system does not tell.
+#[cfg(not(target_os = "linux"))]
+pub fn running_below(_dir: &Path) -> Vec<u32> {
+    Vec::new()
+}
+
 /// The processes that hold a lock on a file: this system does not tell.
 #[cfg(not(target_os = "linux"))]
 pub fn lock_holders(_meta: &Metadata) -> Vec<u32> {

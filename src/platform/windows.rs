@@ -153,6 +153,11 @@ pub fn lock_holders(_meta: &Metadata) -> Vec<u32> {
     Vec::new()
 }
 
+/// The processes whose program lies below a directory: a program that runs cannot be removed here anyway.
+pub fn running_below(_dir: &Path) -> Vec<u32> {
+    Vec::new()
+}
+
 /// Windows mounts know no such thing.
 pub fn is_noexec(_path: &Path) -> bool {
     false

@@ -1,5 +1,6 @@
 //! Garbage collection: what nobody uses and nobody will miss.
 
+use super::list::running;
 use super::remove::{TEMPORARY_PREFIX, TRASH_PREFIX, ignore_missing, remove_tree, to_trash};
 use super::{Lease, Listed, Place, StoreError, list, stable};
 use crate::bundle::Digest;
@@ -111,6 +112,10 @@ fn remove(home: &Home, digest: Digest, dry_run: bool) -> Result<Removal, StoreEr
     };
     if place.entry().symlink_metadata().is_err() {
         return Ok(Removal::GoneAlready);
+    }
+    // Started by its path, such as the stable one, a program has no lease.
+    if !running(&place).is_empty() {
+        return Ok(Removal::InUse);
     }
     if dry_run {
         return Ok(Removal::Done);

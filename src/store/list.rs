@@ -31,7 +31,11 @@ impl Listed {
     /// Finds the processes that use it. Asked only where a person wants to know: to list its locks, Linux lets all
     /// processes come to rest, which takes it longer than hashing a whole entry.
     pub fn find_users(&mut self, home: &Home) {
-        self.in_use_by = lease::holders(&Place::new(home, self.digest).lease());
+        let place = Place::new(home, self.digest);
+        self.in_use_by = lease::holders(&place.lease());
+        self.in_use_by.extend(running(&place));
+        self.in_use_by.sort_unstable();
+        self.in_use_by.dedup();
     }
 
     /// How long ago it was last used. A time in the future counts as now.
@@ -39,6 +43,11 @@ impl Listed {
         let last = SystemTime::UNIX_EPOCH + Duration::from_secs(self.last_use.unwrap_or(0));
         SystemTime::now().duration_since(last).unwrap_or_default()
     }
+}
+
+/// The processes that were started from the entry by its path, and so without a lease.
+pub(super) fn running(place: &Place) -> Vec<u32> {
+    place.entry().canonicalize().map(|entry| crate::platform::running_below(&entry)).unwrap_or_default()
 }
 
 /// Every entry of the store, the last used first.

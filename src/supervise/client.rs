@@ -2,12 +2,13 @@
 
 use super::control::{Command, Reply, Request, Status};
 use super::protocol::{read_line, write_line};
-use super::state::{ServerState, last_sign_of_life};
+use super::state::{ServerState, end_leftovers, last_sign_of_life};
 use super::token::Token;
+use super::{SuperviseError, lock};
 use crate::home::Home;
 use std::io::{self, BufReader};
 use std::net::TcpStream;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a supervisor may take to answer. It has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,9 +36,32 @@ pub enum Found {
 
 /// Asks the supervisor of `home` what runs.
 pub fn look(home: &Home) -> Found {
-    let Some(state) = ServerState::read(home) else {
-        return Found::Absent;
-    };
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        if let Some(state) = ServerState::read(home) {
+            return look_at(home, state);
+        }
+        // It writes its file right after it took its lock, and removes it right before it lets go.
+        match lock::holder_of_server(home) {
+            None => return Found::Absent,
+            Some(pid) if Instant::now() >= patience => return Found::Hung { pid },
+            Some(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// Ends what a supervisor that was killed has left running, and removes its file. Whether there was something to end.
+///
+/// # Errors
+/// Somebody is starting the platform right now.
+pub fn end_remains(home: &Home) -> Result<bool, SuperviseError> {
+    let _lock = lock::server(home, PATIENCE)?;
+    let ended = end_leftovers(home);
+    ServerState::remove(home);
+    Ok(!ended.is_empty())
+}
+
+fn look_at(home: &Home, state: ServerState) -> Found {
     let mut answer = None;
     let outcome = ask(home, &state, Command::Status, |reply| {
         if let Reply::Status(status) = reply {
@@ -50,6 +74,8 @@ pub fn look(home: &Home) -> Found {
         _ => match ServerState::read(home) {
             // It ended in an orderly way while it was asked, and took its file along.
             None => Found::Absent,
+            // Another one has taken its place meanwhile.
+            Some(next) if next.instance != state.instance => look_at(home, next),
             Some(_) => Found::Crashed { state: Box::new(state), last_sign: last_sign_of_life(home) },
         },
     }

@@ -20,6 +20,11 @@ pub(super) fn start(home: &Home, at_most: Duration) -> Result<Lock, LockError> {
     take(home, "server-start.lock", "starting the platform", at_most)
 }
 
+/// The process that holds the supervisor's lock now, without waiting for it.
+pub(super) fn holder_of_server(home: &Home) -> Option<u32> {
+    Lock::holder(&home.locks().join("server.lock")).map(|holder| holder.pid)
+}
+
 /// Unlike the store, which publishes by rename, there is nothing here that would make up for a lock that does not lock.
 fn take(home: &Home, name: &str, doing: &str, at_most: Duration) -> Result<Lock, LockError> {
     let dir = home.locks();

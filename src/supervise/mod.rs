@@ -144,6 +144,22 @@ pub struct StartFailure {
     pub log: Vec<String>,
 }
 
+/// The name of the supervisor among the components, in failures and logs.
+pub const SUPERVISOR: &str = "supervisor";
+
+impl StartFailure {
+    /// A failure of the supervisor itself.
+    pub fn of_supervisor(error: &SuperviseError) -> Self {
+        Self {
+            component: SUPERVISOR.to_owned(),
+            reason: chain(error),
+            hint: None,
+            code: None,
+            log: Vec::new(),
+        }
+    }
+}
+
 /// What can go wrong in this room.
 #[derive(Debug, thiserror::Error)]
 pub enum SuperviseError {

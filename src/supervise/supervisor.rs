@@ -48,27 +48,14 @@ pub type Report = Box<dyn FnMut(&LaunchEvent)>;
 ///
 /// # Errors
 /// Something at the start failed; whatever was started by then has ended.
-pub fn run(home: &Home, config: LaunchConfig, mut report: Report) -> Result<(), SuperviseError> {
+pub fn run(home: &Home, config: LaunchConfig, report: Report) -> Result<(), SuperviseError> {
     let limit = Duration::from_millis(config.stop_timeout_ms);
-    match prepare(home, &config, limit) {
-        Ok((lock, component)) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let outcome = runtime.block_on(supervise(home, config, &component, report));
-            // These two are held for life: who holds the lock is the supervisor, and the entry is in use.
-            drop((component, lock));
-            outcome
-        }
-        Err(error) => {
-            report(&LaunchEvent::Failed(Box::new(StartFailure {
-                component: "supervisor".to_owned(),
-                reason: super::chain(&error),
-                hint: None,
-                code: None,
-                log: Vec::new(),
-            })));
-            Err(error)
-        }
-    }
+    let (lock, component) = prepare(home, &config, limit)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(supervise(home, config, &component, report));
+    // These two are held for life: who holds the lock is the supervisor, and the entry is in use.
+    drop((component, lock));
+    outcome
 }
 
 fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock, Ready), SuperviseError> {
@@ -112,7 +99,8 @@ async fn supervise(
     let (asked_sender, asked) = mpsc::channel(16);
     let places = Arc::new(Semaphore::new(control::CLIENTS));
     let door = tokio::spawn(control::serve(listener, token.clone(), asked_sender, Arc::clone(&places)));
-    let mut supervisor = Supervisor::new(home.clone(), config, token, component, state, report)?;
+    let mut supervisor = Supervisor::new(home.clone(), config, token, component, state, report)
+        .inspect_err(|_| ServerState::remove(home))?;
     let outcome = supervisor.live(asked).await;
     ServerState::remove(home);
     let mut watchers = std::mem::take(&mut supervisor.watchers);

@@ -26,6 +26,8 @@ impl Token {
         platform::random(&mut secret)?;
         let mut file = tempfile::NamedTempFile::new_in(run_dir)?;
         file.write_all(hex(&secret).as_bytes())?;
+        // Once per installation, so it may cost a flush: an empty token after a power cut would need a person.
+        file.as_file().sync_all()?;
         match file.persist_noclobber(&path) {
             Ok(_) => {}
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -59,7 +59,7 @@ impl Args {
             };
             match &carrier {
                 Some(carrier) if own.contains(&entry.digest) => {
-                    self.check_own(&home, carrier, &mut one, output)?;
+                    self.check_own(&home, carrier, &mut one, output);
                 }
                 _ => check_other(&home, &mut one, output),
             }
@@ -71,35 +71,34 @@ impl Args {
     }
 
     /// An entry of a component this executable carries.
-    fn check_own(
-        &self,
-        home: &Home,
-        carrier: &Carrier,
-        one: &mut Verified,
-        output: Output,
-    ) -> Result<(), super::Failure> {
+    fn check_own(&self, home: &Home, carrier: &Carrier, one: &mut Verified, output: Output) {
         let shown = Shown::new(output);
         let slot = carrier.footer().slots.iter().find(|slot| slot.digest == one.digest);
-        let Some(name) = slot.map(|slot| slot.name.clone()) else { return Ok(()) };
+        let Some(name) = slot.map(|slot| slot.name.clone()) else { return };
         let component = match carrier.component(&name) {
             Ok(component) => component,
             Err(error) => {
                 one.unchecked = Some(error.to_string());
-                return Ok(());
+                return;
             }
         };
         one.component.clone_from(&component.name);
         one.version.clone_from(&component.version);
         if self.repair {
-            one.problems = store::repair(home, carrier, &name, &shown)?;
-            one.repaired = !one.problems.is_empty();
-            return Ok(());
+            match store::repair(home, carrier, &name, &shown) {
+                Ok(problems) => {
+                    one.problems = problems;
+                    one.repaired = !one.problems.is_empty();
+                    return;
+                }
+                // The others are still looked at, and this one is at least described.
+                Err(error) => one.unchecked = Some(format!("it cannot be repaired: {error}")),
+            }
         }
         shown.begin("verifying", component.raw_len());
         one.problems =
             store::verify(&Place::new(home, one.digest).entry(), &component, &|bytes| shown.advance(bytes));
         shown.end();
-        Ok(())
     }
 
     fn print(&self, home: &Home, found: &[Verified], output: Output) -> std::io::Result<()> {

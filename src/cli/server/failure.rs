@@ -1,7 +1,7 @@
 //! What can go wrong with the platform, in words for people.
 
 use crate::cli::{Exit, Failure};
-use crate::supervise::{StartFailure, SuperviseError};
+use crate::supervise::{SUPERVISOR, StartFailure, SuperviseError};
 
 impl From<SuperviseError> for Failure {
     fn from(error: SuperviseError) -> Self {
@@ -57,6 +57,13 @@ fn failed(failure: &StartFailure) -> Failure {
         Some(_) => Exit::Config,
         None => Exit::Failed,
     };
+    if failure.component == SUPERVISOR {
+        return Failure::new(
+            exit,
+            format!("the supervisor could not start the platform: {}", failure.reason),
+        )
+        .hint("mend that and start again; nothing was started");
+    }
     let message = format!("{} did not start: {}", failure.component, failure.reason);
     let mut rendered = with_log(Failure::new(exit, message), &failure.log);
     if let Some(hint) = &failure.hint {

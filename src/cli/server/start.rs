@@ -3,7 +3,10 @@
 use super::{Failure, Output, stop};
 use crate::cli::Outcome;
 use crate::cli::progress::Shown;
+use crate::component;
+use crate::config::Config;
 use crate::home::Home;
+use crate::store::Depth;
 use crate::supervise::LaunchEvent;
 use crate::supervise::client::{Found, look};
 use crate::supervise::control::Status;
@@ -80,6 +83,10 @@ pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) ->
         request.port = request.port.or_else(|| Some(bound_port(&status)));
         request.local = request.local.or_else(|| status.local_binary.map(Into::into));
     }
+    // What would keep it from starting again is found out while it still runs.
+    Config::read(home)?;
+    let local = request.local.as_deref();
+    drop(component::resolve(home, launch::AGENT_RUNNER, local, Depth::Evidence, &Shown::new(output))?);
     stop::stop(home, output)?;
     start(home, &request, output)
 }

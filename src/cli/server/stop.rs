@@ -34,11 +34,14 @@ pub(super) fn run(home: &Home, output: Output) -> Outcome {
 pub(super) fn stop(home: &Home, output: Output) -> Result<bool, Failure> {
     // It may still be ending; the first look tells hung from not running.
     let Some(state) = ServerState::read(home) else {
-        return Ok(false);
+        return match client::look(home) {
+            Found::Hung { pid } => Err(failure::hung(pid)),
+            _ => Ok(false),
+        };
     };
     match client::look(home) {
         Found::Absent => return Ok(state.identity.is_alive() && wait(&state)?),
-        Found::Crashed { .. } => return Ok(false),
+        Found::Crashed { .. } => return Ok(client::end_remains(home)?),
         Found::Hung { pid } => return Err(failure::hung(pid)),
         Found::Up(_) => {}
     }
