@@ -2,10 +2,10 @@
 
 use super::super::exec::plural;
 use super::super::progress::Shown;
-use super::super::{Outcome, Output};
+use super::super::{Failure, Outcome, Output};
 use crate::bundle::{Carrier, Digest};
 use crate::home::Home;
-use crate::store::{self, Place, Problem, Progress};
+use crate::store::{self, Place, Problem, Progress, StoreError};
 use serde::Serialize;
 
 /// Re-hash the entries and report everything that is not as it was packed
@@ -59,7 +59,7 @@ impl Args {
             };
             match &carrier {
                 Some(carrier) if own.contains(&entry.digest) => {
-                    self.check_own(&home, carrier, &mut one, output);
+                    self.check_own(&home, carrier, &mut one, output)?;
                 }
                 _ => check_other(&home, &mut one, output),
             }
@@ -71,15 +71,21 @@ impl Args {
     }
 
     /// An entry of a component this executable carries.
-    fn check_own(&self, home: &Home, carrier: &Carrier, one: &mut Verified, output: Output) {
+    fn check_own(
+        &self,
+        home: &Home,
+        carrier: &Carrier,
+        one: &mut Verified,
+        output: Output,
+    ) -> Result<(), Failure> {
         let shown = Shown::new(output);
         let slot = carrier.footer().slots.iter().find(|slot| slot.digest == one.digest);
-        let Some(name) = slot.map(|slot| slot.name.clone()) else { return };
+        let Some(name) = slot.map(|slot| slot.name.clone()) else { return Ok(()) };
         let component = match carrier.component(&name) {
             Ok(component) => component,
             Err(error) => {
                 one.unchecked = Some(error.to_string());
-                return;
+                return Ok(());
             }
         };
         one.component.clone_from(&component.name);
@@ -89,8 +95,9 @@ impl Args {
                 Ok(problems) => {
                     one.problems = problems;
                     one.repaired = !one.problems.is_empty();
-                    return;
+                    return Ok(());
                 }
+                Err(error @ StoreError::ForeignHome { .. }) => return Err(error.into()),
                 // The others are still looked at, and this one is at least described.
                 Err(error) => one.unchecked = Some(format!("it cannot be repaired: {error}")),
             }
@@ -99,6 +106,7 @@ impl Args {
         one.problems =
             store::verify(&Place::new(home, one.digest).entry(), &component, &|bytes| shown.advance(bytes));
         shown.end();
+        Ok(())
     }
 
     fn print(&self, home: &Home, found: &[Verified], output: Output) -> std::io::Result<()> {
