@@ -75,7 +75,7 @@ class Worker:
                 if time.monotonic() + delay > give_up:
                     raise RunnerError(
                         f"the server at {self._config.server_url} does not accept this worker: {error}",
-                        "see its log with 'stigmer server logs -c internal-server'",
+                        "see its log with 'stigmer server logs --component stigmer-server'",
                     ) from error
             self._stop.wait(delay)
             delay = min(delay * 2, _LONGEST_RETRY_AT_START)
