@@ -26,6 +26,12 @@ def test_a_complete_config_is_read() -> None:
     assert (settings.instance, settings.work_dir, settings.heartbeat_ms) == ("01test", "work", 20)
 
 
+def test_only_a_shell_may_leave_the_instance_to_the_server() -> None:
+    line = json.dumps(config_for(URL, Path("work")) | {"instance": None}).encode()
+    with pytest.raises(ConfigError, match="instance must be a text"):
+        config.parse(line)
+
+
 def test_its_text_form_leaves_out_the_token() -> None:
     assert "test-token-4711" not in repr(parse())
 

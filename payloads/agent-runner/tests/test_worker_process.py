@@ -213,19 +213,67 @@ def test_a_proxy_in_the_environment_is_not_asked(runner: Runner, server: FakeSer
         assert proxy.requests == []
 
 
+def test_another_instance_is_refused_at_once(runner: Runner, server: FakeServer, tmp_path: Path) -> None:
+    process = runner.supervised(config_for(server.url, tmp_path, instance="01other"))
+    handshake = process.handshake()
+    assert handshake["event"] == "failed"
+    assert "409: the worker belongs to another run" in handshake["reason"]
+    assert "--component stigmer-server" in handshake["hint"]
+    assert process.wait() == 1
+    assert [request.path for request in server.requests] == ["/v1/workers"]
+
+
+def shell_flags(url: str, work: Path, token: str = TOKEN) -> list[str]:
+    file = work / "token file"
+    file.write_text(f"{token}\n", encoding="utf-8")
+    return ["--server", url, "--token-file", str(file), f"--work-dir={work}", "--heartbeat-ms", "50"]
+
+
 def test_from_a_shell_it_does_the_same_and_ignores_stdin(runner: Runner, server: FakeServer, tmp_path: Path) -> None:
-    token = tmp_path / "token file"
-    token.write_text(f"{TOKEN}\n", encoding="utf-8")
-    flags = ["--server", server.url, "--token-file", str(token), f"--work-dir={tmp_path}", "--heartbeat-ms", "50"]
-    process = runner.start(*flags)
+    server.instance = "01of-the-server"
+    process = runner.start(*shell_flags(server.url, tmp_path))
     process.cut_lifeline()
-    process.wait_for_log("ready")
+    process.wait_for_log("ready, serving")
+    assert [(r.method, r.path) for r in server.requests[:2]] == [("GET", "/v1/status"), ("POST", "/v1/workers")]
+    assert server.requests[1].body["instance"] == "01of-the-server"
     server.wait_for(idle, after=5)
     assert process.popen.poll() is None
     if os.name == "posix":
         process.popen.send_signal(signal.SIGINT)
         assert process.wait() == 0
         assert server.workers == set()
+
+
+def test_from_a_shell_a_server_that_is_late_or_in_trouble_is_waited_for(runner: Runner, tmp_path: Path) -> None:
+    with FakeServer() as closed:
+        pass
+    process = runner.start(*shell_flags(closed.url, tmp_path))
+    process.wait_for_log("waiting for the server")
+    late = FakeServer(port=closed.port)
+    troubles = iter([(503, {"error": "starting"})] * 2)
+    late.override = lambda _request: next(troubles, None)
+    with late:
+        process.wait_for_log("ready, serving")
+        assert [r.path for r in late.requests[:4]] == ["/v1/status"] * 3 + ["/v1/workers"]
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "code", "says"),
+    [
+        ("wrong-token-0815", None, 78, "refuses the token"),
+        (TOKEN, 404, 1, "does not say which run it belongs to: answer 404: no"),
+    ],
+)
+def test_from_a_shell_a_refusal_is_not_asked_for_again(
+    runner: Runner, server: FakeServer, tmp_path: Path, token: str, status: int | None, code: int, says: str
+) -> None:
+    server.override = lambda _request: None if status is None else (status, {"error": "no"})
+    process = runner.start(*shell_flags(server.url, tmp_path, token))
+    assert process.wait() == code
+    assert says in process.log()
+    assert "hint: " in process.log()
+    assert "'stigmer server status'" in process.log()
+    assert [request.path for request in server.requests] == ["/v1/status"]
 
 
 def test_the_token_is_neither_in_the_log_nor_in_the_arguments(

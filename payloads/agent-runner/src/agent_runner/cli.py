@@ -87,7 +87,7 @@ def _standalone(argv: list[str]) -> int:
     from agent_runner import config, process
 
     settings = config.Config(
-        instance=f"shell-{os.getpid()}",
+        instance=None,  # the server says it
         server_url=flags["--server"],
         token=_read_token(flags["--token-file"]),
         work_dir=os.path.abspath(flags["--work-dir"]),

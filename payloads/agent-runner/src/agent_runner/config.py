@@ -20,12 +20,15 @@ _LOOPBACK = "the server listens on loopback only, for example http://127.0.0.1:7
 
 
 class Config:
-    """A checked configuration. Its text form leaves out the token."""
+    """A checked configuration. Its text form leaves out the token.
+
+    An instance of None means the one of the server, whatever that is: a worker from a shell has no other.
+    """
 
     __slots__ = ("heartbeat_ms", "host", "instance", "port", "server_url", "token", "work_dir")
 
-    def __init__(self, *, instance: str, server_url: str, token: str, work_dir: str, heartbeat_ms: int) -> None:
-        self.instance = _text("instance", instance)
+    def __init__(self, *, instance: str | None, server_url: str, token: str, work_dir: str, heartbeat_ms: int) -> None:
+        self.instance = None if instance is None else _text("instance", instance)
         self.server_url = _text("server_url", server_url)
         self.host, self.port = parse_server_url(self.server_url)
         self.token = _token(token)
@@ -59,6 +62,7 @@ def parse(line: bytes) -> Config:
         raise ConfigError(f"the config has schema {value['schema']!r}, this version reads {SCHEMA}", _UPGRADE)
     if value["component"] != COMPONENT:
         raise ConfigError(f"the config is for {value['component']!r}, this is {COMPONENT}")
+    _text("instance", value["instance"])  # a supervisor always knows it, so here null is a mistake
     return Config(**{key: value[key] for key in _KEYS if key not in ("schema", "component")})
 
 

@@ -27,11 +27,12 @@ STARTUP_PATIENCE = 10.0
 _FIRST_RETRY = 0.02
 _LONGEST_RETRY_AT_START = 0.5
 _LONGEST_RETRY = 2.0
+_SERVER_LOG = "see its log with 'stigmer server logs --component stigmer-server'"
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 
 
 class _Refused(Exception):
-    """The server answered, but not with what was asked for."""
+    """The server answered, but not with what was asked for. It may, a moment later."""
 
 
 class Worker:
@@ -75,7 +76,7 @@ class Worker:
                 if time.monotonic() + delay > give_up:
                     raise RunnerError(
                         f"the server at {self._config.server_url} does not accept this worker: {error}",
-                        "see its log with 'stigmer server logs -c internal-server'",
+                        _SERVER_LOG,
                     ) from error
             self._stop.wait(delay)
             delay = min(delay * 2, _LONGEST_RETRY_AT_START)
@@ -112,8 +113,11 @@ class Worker:
             raise _Refused("it forgot this worker at once")
 
     def _register(self) -> None:
-        body = {"kind": COMPONENT, "version": __version__, "pid": self._pid, "instance": self._config.instance}
+        # Without a supervisor to say which, it joins the run that the server belongs to, whichever that is by now.
+        instance = self._config.instance or self._instance_of_server()
+        body = {"kind": COMPONENT, "version": __version__, "pid": self._pid, "instance": instance}
         status, answer = self._request("POST", "/v1/workers", body)
+        self._end_if_rejected(status, answer, "does not accept this worker", _SERVER_LOG)
         if status != 201:
             raise _Refused(_problem(status, answer))
         identity, interval = (answer.get(key) if isinstance(answer, dict) else None for key in ("id", "heartbeat_ms"))
@@ -122,6 +126,26 @@ class Worker:
         if type(interval) is not int or interval < 1:
             raise _Refused("it gave no usable heartbeat_ms")
         self._id, self._interval = identity, interval / 1000
+
+    def _instance_of_server(self) -> str:
+        status, answer = self._request("GET", "/v1/status", None)
+        self._end_if_rejected(
+            status,
+            answer,
+            "does not say which run it belongs to",
+            "compare --server with the url of 'stigmer server status'",
+        )
+        if status != 200:
+            raise _Refused(_problem(status, answer))
+        instance = answer.get("instance") if isinstance(answer, dict) else None
+        if not isinstance(instance, str) or not instance:
+            raise _Refused("it gave no usable instance")
+        return instance
+
+    def _end_if_rejected(self, status: int, answer: object, what: str, hint: str) -> None:
+        """A 4xx is about what was asked, so asking again would not change it."""
+        if 400 <= status < 500:
+            raise RunnerError(f"the server at {self._config.server_url} {what}: {_problem(status, answer)}", hint)
 
     def _heartbeat(self, state: str, timeout: float = REQUEST_TIMEOUT) -> bool:
         """False when the server does not know this worker."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.server import PATIENCE, TOKEN
+from support.server import INSTANCE, PATIENCE, TOKEN
 
 
 def config_for(url: str, work: Path, **changes: Any) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def config_for(url: str, work: Path, **changes: Any) -> dict[str, Any]:
     config: dict[str, Any] = {
         "schema": 1,
         "component": "agent-runner",
-        "instance": "01test",
+        "instance": INSTANCE,
         "server_url": url,
         "token": TOKEN,
         "work_dir": str(work),

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TOKEN = "test-token-4711"
+INSTANCE = "01test"
 PATIENCE = 20.0
 
 
@@ -34,6 +35,7 @@ class FakeServer:
     def __init__(self, port: int = 0, heartbeat_ms: int = 20) -> None:
         self.requests: list[Request] = []
         self.heartbeat_ms = heartbeat_ms
+        self.instance = INSTANCE
         self.workers: set[str] = set()
         # Replaces the answer to a request when it returns one: (status, body).
         self.override: Callable[[Request], tuple[int, Any] | None] = lambda _request: None
@@ -85,7 +87,11 @@ class FakeServer:
     def _protocol(self, request: Request) -> tuple[int, Any]:
         if not request.authorized:
             return 401, {"error": "no such token"}
+        if (request.method, request.path) == ("GET", "/v1/status"):
+            return 200, {"version": "0.1.0", "instance": self.instance, "since": "2026-01-01T00:00:00Z", "workers": []}
         if (request.method, request.path) == ("POST", "/v1/workers"):
+            if request.body["instance"] != self.instance:
+                return 409, {"error": "the worker belongs to another run of the supervisor"}
             self._count += 1
             identity = f"w-{self._count}"
             self.workers.add(identity)
