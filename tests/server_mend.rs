@@ -1,0 +1,70 @@
+//! `stigmer server` in a home where something is not as it was left: it says what, or puts it right, and never makes it worse.
+#![cfg(target_os = "linux")]
+
+mod server_common;
+
+use rustix::process::Signal;
+use server_common::{GOOD, Platform, STUBBORN, component, eventually, pid, signal, text};
+use std::time::Duration;
+
+#[test]
+fn a_failure_of_the_supervisor_itself_reaches_the_person() {
+    let platform = Platform::new(GOOD);
+    platform.start();
+    platform.stop();
+    std::fs::write(platform.home.join("run/token"), "").expect("written");
+    let output = platform.try_start(&[]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("run/token` holds no token"), "{}", text(&output));
+    // It did not stay behind as one that crashed.
+    let status = platform.run(&["server", "status"]);
+    assert!(!text(&status).contains("crashed"), "{}", text(&status));
+    platform.assert_clean();
+}
+
+#[test]
+fn a_restart_that_cannot_succeed_stops_nothing() {
+    let platform = Platform::new(GOOD);
+    let first = platform.start();
+    let output = platform.run(&["server", "restart", "--use-local-binary", "/nonexistent"]);
+    assert_eq!(output.status.code(), Some(69), "{}", text(&output));
+    assert_eq!(platform.status()["instance"], first["instance"]);
+    std::fs::write(platform.home.join("config.toml"), "[server]\nprot = 1\n").expect("written");
+    let output = platform.run(&["server", "restart"]);
+    assert_eq!(output.status.code(), Some(78), "{}", text(&output));
+    assert_eq!(platform.status()["instance"], first["instance"]);
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
+fn a_stop_ends_what_a_killed_supervisor_left() {
+    let platform = Platform::new(STUBBORN);
+    let status = platform.start();
+    let stubborn = pid(component(&status, "agent-runner"));
+    signal(pid(&status), Signal::KILL);
+    eventually("the others end", || (platform.processes() == [stubborn]).then_some(()));
+    let output = platform.run(&["server", "stop"]);
+    assert!(output.status.success() && text(&output).contains("stopped"), "{}", text(&output));
+    assert_eq!(stigmer::platform::process_started(stubborn), None);
+    let output = platform.run(&["server", "stop"]);
+    assert!(text(&output).contains("nothing runs"), "{}", text(&output));
+    platform.assert_clean();
+}
+
+#[test]
+fn a_supervisor_whose_file_is_gone_is_not_called_absent() {
+    let platform = Platform::new(GOOD);
+    let supervisor = pid(&platform.start());
+    std::fs::remove_file(platform.home.join("run/server.json")).expect("removed");
+    for words in [["server", "status"], ["server", "stop"]] {
+        let output = platform.run(&words);
+        assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+        assert!(text(&output).contains(&supervisor.to_string()), "{}", text(&output));
+    }
+    signal(supervisor, Signal::KILL);
+    platform.wait_for_nobody(Duration::from_secs(5));
+    platform.start();
+    platform.stop();
+    platform.assert_clean();
+}
