@@ -62,3 +62,22 @@ fn a_flipped_byte_of_the_runner_is_found_and_healed() {
     world.run(&exe, &["cache", "verify"]).code(0);
     world.run(&exe, &["exec", NAME, "--", "--self-check"]).code(0);
 }
+
+#[test]
+fn a_runner_started_by_its_stable_path_keeps_its_entry() {
+    let Some(exe) = real() else { return };
+    let world = World::new();
+    world.run(&exe, &["cache", "warm"]).code(0);
+    let program = world.home().join("bin").join(NAME);
+    let mut runner = std::process::Command::new(program);
+    // It waits for its config, and ends when there is none.
+    let runner = runner.arg("--supervised").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut runner = runner.spawn().expect("it starts");
+    let listed = world.run(&exe, &["cache", "list", "--json"]).code(0).json();
+    assert_eq!(listed["entries"][0]["in_use_by"], serde_json::json!([runner.id()]));
+    world.run(&exe, &["cache", "clean"]).code(75);
+    world.run(&exe, &["cache", "verify"]).code(0);
+    drop(runner.stdin.take());
+    runner.wait().expect("it ends");
+    world.run(&exe, &["cache", "clean"]).code(0);
+}
