@@ -34,7 +34,7 @@ else
 	$(CARGO) build --release --locked
 endif
 
-# Packing compresses for half a minute, so it happens only when one of its two inputs is newer.
+# Packing compresses the whole tree and checks it, so it happens only when one of its two inputs is newer or another one.
 $(CARRIER): host runner
 	@if [ ! -e $@ ] || [ "$$(cat build/packed-from 2>/dev/null)" != $(HOST_EXE) ] || [ $(HOST_EXE) -nt $@ ] || [ build/agent-runner/built.json -nt $@ ]; then \
 		echo '==> pack: the tree into the executable'; \
@@ -79,7 +79,7 @@ man: host ## Write the man pages to build/man
 	$(HOST_EXE) man-pages build/man
 	@ls build/man
 
-soak: build test-tools ## Run the long hunts: every kill point, fuzzing by chance
+soak: build test-tools ## Run the long hunts: every kill point, every full disk, many rounds of every race
 	STIGMER_SOAK=1 STIGMER_REAL=$(CURDIR)/$(CARRIER) $(CARGO) test --locked --release
 
 clean: ## Remove everything that was built
