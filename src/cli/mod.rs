@@ -5,6 +5,7 @@
 
 mod bundle;
 mod cache;
+mod doctor;
 mod exec;
 mod failure;
 mod generate;
@@ -40,6 +41,8 @@ enum Command {
     Exec(exec::Args),
     /// Look after the materialized components
     Cache(cache::Args),
+    /// Look at everything a start depends on, and say what to do where something is wrong
+    Doctor(doctor::Args),
     /// Pack, inspect and check carriers
     Bundle(bundle::Args),
     /// Print the completion script of a shell
@@ -75,6 +78,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Server(args) => args.run(),
         Command::Exec(args) => args.run(),
         Command::Cache(args) => args.run(),
+        Command::Doctor(args) => args.run(),
         Command::Bundle(args) => args.run(),
         Command::Completions(args) => args.run(),
         Command::ManPages(args) => args.run(),

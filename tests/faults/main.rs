@@ -13,6 +13,7 @@ mod collect;
 mod crowd;
 mod damage;
 mod damages;
+mod doctor;
 mod exec;
 mod flips;
 mod home;

@@ -1,0 +1,105 @@
+//! What runs: the supervisor, its components, the port.
+
+use super::Check;
+use crate::config::Config;
+use crate::home::Home;
+use crate::platform::{self, PortHolder};
+use crate::supervise::client::{self, Found};
+use crate::supervise::control::Status;
+use crate::supervise::lifecycle::Phase;
+use std::net::{Ipv4Addr, TcpListener};
+
+pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
+    match client::look(home) {
+        Found::Up(status) => {
+            checks.push(server(&status));
+            checks.extend(components(&status));
+        }
+        Found::Absent => {
+            checks.push(Check::ok("server", "does not run; `stigmer server` starts it"));
+            checks.push(port(home));
+        }
+        Found::Crashed { state, .. } => {
+            checks.push(Check::warning(
+                "server",
+                format!("its supervisor (process {}) crashed or was killed", state.identity.pid),
+                "`stigmer server` starts it again; `stigmer server logs --component supervisor` shows its last words",
+            ));
+            checks.push(port(home));
+        }
+        Found::Hung { pid } => checks.push(Check::problem(
+            "server",
+            format!("its supervisor (process {pid}) does not answer: it hangs or is suspended"),
+            format!("`kill -CONT {pid}` wakes it if it is suspended; else `kill -KILL {pid}` ends it"),
+        )),
+    }
+}
+
+fn server(status: &Status) -> Check {
+    let place = status.url.as_deref().unwrap_or("no address yet");
+    let detail = format!("runs as process {} at {place} ({})", status.pid, status.version);
+    if status.version == crate::VERSION {
+        Check::ok("server", detail)
+    } else {
+        Check::warning(
+            "server",
+            format!("{detail}, and this executable is {}", crate::VERSION),
+            "`stigmer server restart` moves over to this one",
+        )
+    }
+}
+
+fn components(status: &Status) -> impl Iterator<Item = Check> + '_ {
+    status.components.iter().map(|component| {
+        let name = &component.name;
+        match component.phase {
+            Phase::Ready => Check::ok("component", format!("{name} is ready")),
+            Phase::Waiting | Phase::Starting | Phase::Stopping | Phase::Stopped => {
+                Check::ok("component", format!("{name} is not ready: the platform is starting or stopping"))
+            }
+            Phase::Backoff | Phase::Failed => {
+                let why = component.last_exit.as_ref().map_or("it ended", |exit| exit.reason.as_str());
+                Check::problem(
+                    "component",
+                    format!("{name} does not work: {why}"),
+                    format!("`stigmer server logs --component {name}` shows what it said"),
+                )
+            }
+        }
+    })
+}
+
+/// Whether the server could listen where it is to listen.
+fn port(home: &Home) -> Check {
+    let port = Config::read(home).unwrap_or_default().server.port;
+    if port == 0 {
+        return Check::ok("port", "any that is free");
+    }
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Check::ok("port", format!("{port} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            let next = "`stigmer server --port N` takes another one, `port = N` in config.toml for ever";
+            match platform::port_holder(port) {
+                None => Check::problem("port", format!("{port} is in use by another process"), next),
+                Some(PortHolder { pid, home: Some(other), .. }) => Check::problem(
+                    "port",
+                    format!("{port} is in use by process {pid}: the stigmer server of `{other}`"),
+                    format!("{next}; or `STIGMER_HOME='{other}' stigmer server stop`"),
+                ),
+                Some(PortHolder { pid, command, .. }) => Check::problem(
+                    "port",
+                    format!(
+                        "{port} is in use by process {pid}: {}",
+                        command.chars().take(80).collect::<String>()
+                    ),
+                    next,
+                ),
+            }
+        }
+        Err(error) => Check::problem(
+            "port",
+            format!("the server may not listen on {port}: {error}"),
+            "choose a port above 1023 with `stigmer server --port N`",
+        ),
+    }
+}
