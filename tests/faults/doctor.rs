@@ -77,7 +77,7 @@ fn a_damaged_bundle_is_a_problem() {
     let world = World::new();
     let exe = world.copy_of(Payload::One);
     let at = stigmer::bundle::Carrier::open(&exe).expect("a carrier").range();
-    rewrite(&exe, |bytes| bytes[usize::try_from((at.start + at.end) / 2).expect("fits")] ^= 1);
+    rewrite(&exe, |bytes| bytes[usize::try_from(at.start.midpoint(at.end)).expect("fits")] ^= 1);
     let (verdict, _, next) = ask(&world, &exe, "bundle");
     assert_eq!((verdict.as_str(), next.contains("install stigmer again")), ("problem", true), "{next}");
 }
