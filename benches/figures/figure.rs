@@ -11,6 +11,7 @@ pub(crate) enum Unit {
     Milliseconds,
     Bytes,
     BytesPerSecond,
+    Percent,
 }
 
 impl Unit {
@@ -21,6 +22,7 @@ impl Unit {
             Self::Milliseconds => format!("{value:.0} ms"),
             Self::Bytes => format!("{:.2} MB", value / 1e6),
             Self::BytesPerSecond => format!("{:.2} GB/s", value / 1e9),
+            Self::Percent => format!("{value:.3} %"),
         }
     }
 }

@@ -27,6 +27,7 @@ mod runner;
 mod scratch;
 mod server;
 mod sizes;
+mod supervise;
 mod update;
 mod verify;
 
@@ -90,7 +91,7 @@ impl Context {
 /// A figure's name on the command line, and how to measure it.
 type Named = (&'static str, fn(&Context) -> Outcome<Figure>);
 
-const FIGURES: [Named; 8] = [
+const FIGURES: [Named; 9] = [
     ("sizes", sizes::measure),
     ("materialize", materialize::measure),
     ("exec", exec::measure),
@@ -98,6 +99,7 @@ const FIGURES: [Named; 8] = [
     ("memory", memory::measure),
     ("runner", runner::measure),
     ("server", server::measure),
+    ("supervise", supervise::measure),
     ("update", update::measure),
 ];
 
