@@ -48,11 +48,25 @@ pub struct Server {
     /// How long the start may take in all: `start_timeout = "60s"`.
     #[serde(deserialize_with = "limit")]
     pub start_timeout: Duration,
+    /// How long a component may be alive and not answer before it is killed and started again:
+    /// `hang_timeout = "60s"`; `"0s"` leaves it alone.
+    #[serde(deserialize_with = "limit_or_none")]
+    pub hang_timeout: Duration,
+    /// The first pause before a component that ended is started again, of which each further one is twice as long:
+    /// `restart_pause = "500ms"`.
+    #[serde(deserialize_with = "pause")]
+    pub restart_pause: Duration,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { port: 7234, stop_timeout: Duration::from_secs(10), start_timeout: Duration::from_secs(60) }
+        Self {
+            port: 7234,
+            stop_timeout: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(60),
+            hang_timeout: Duration::from_secs(60),
+            restart_pause: Duration::from_millis(500),
+        }
     }
 }
 
@@ -92,10 +106,32 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 /// A time limit: none is no limit at all, and one beyond an hour is a mistake.
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let limit = duration(deserializer)?;
-    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&limit) {
+    if is_limit(limit) {
         return Ok(limit);
     }
     Err(serde::de::Error::custom("a time limit is between `1s` and `1h`"))
+}
+
+/// A time limit that can be switched off.
+fn limit_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let limit = duration(deserializer)?;
+    if limit.is_zero() || is_limit(limit) {
+        return Ok(limit);
+    }
+    Err(serde::de::Error::custom("this time limit is between `1s` and `1h`, or `0s` for none"))
+}
+
+/// A shorter pause would burn the processor, a longer one is longer than any later one.
+fn pause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let pause = duration(deserializer)?;
+    if (Duration::from_millis(10)..=Duration::from_secs(30)).contains(&pause) {
+        return Ok(pause);
+    }
+    Err(serde::de::Error::custom("a pause is between `10ms` and `30s`"))
+}
+
+fn is_limit(limit: Duration) -> bool {
+    (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&limit)
 }
 
 #[cfg(test)]
@@ -118,9 +154,14 @@ mod tests {
     fn values_are_taken_and_unknown_keys_are_named() {
         let config = read("[cache]\nmax_age = \"12h\"\n[server]\nport = 0\n").unwrap();
         assert_eq!((config.cache.max_age, config.server.port), (Duration::from_secs(43_200), 0));
-        for senseless in
-            ["port = 70000", "stop_timeout = \"0s\"", "start_timeout = \"2h\"", "stop_timeout = 3"]
-        {
+        for senseless in [
+            "port = 70000",
+            "stop_timeout = \"0s\"",
+            "start_timeout = \"2h\"",
+            "stop_timeout = 3",
+            "hang_timeout = \"10ms\"",
+            "restart_pause = \"0s\"",
+        ] {
             assert!(read(&format!("[server]\n{senseless}\n")).is_err(), "{senseless}");
         }
         let error = read("[server]\nprot = 1\n").unwrap_err().to_string();

@@ -1,8 +1,8 @@
 //! Starts, watches and stops the processes of `stigmer server`.
 //!
 //! The supervisor is one small process that owns all the others and does nothing else; commands are its clients. What is
-//! known about a component is decided in [`lifecycle`], which has no clock and starts nothing; everything with an effect
-//! is around it:
+//! known about a component is decided in [`lifecycle`], and about all of them in [`fleet`], which have no clock and start
+//! nothing; everything with an effect is around them:
 //!
 //! - [`launch`]: the short-lived process a person starts; finds a supervisor or brings one up.
 //! - [`supervisor`]: the one loop that owns all state.
@@ -14,6 +14,7 @@
 pub mod child;
 pub mod client;
 pub mod control;
+pub mod fleet;
 pub mod launch;
 pub mod lifecycle;
 pub mod lock;
@@ -57,6 +58,10 @@ pub struct LaunchConfig {
     pub start_timeout_ms: u64,
     /// How long each component may take to end, in milliseconds.
     pub stop_timeout_ms: u64,
+    /// How long a component may be alive and not answer, in milliseconds; 0 for ever.
+    pub hang_timeout_ms: u64,
+    /// The first pause before a restart, in milliseconds.
+    pub restart_pause_ms: u64,
 }
 
 impl LaunchConfig {
@@ -84,6 +89,8 @@ impl LaunchConfig {
             local,
             start_timeout_ms: millis(settings.start_timeout),
             stop_timeout_ms: millis(settings.stop_timeout),
+            hang_timeout_ms: millis(settings.hang_timeout),
+            restart_pause_ms: millis(settings.restart_pause),
         })
     }
 

@@ -2,10 +2,10 @@
 
 use super::child::{Program, Running};
 use super::control::{ComponentStatus, LastExit};
-use super::lifecycle::{Event, Lifecycle, Phase, Policy};
+use super::lifecycle::{Lifecycle, Phase};
 use super::logs::{Sink, now};
 use super::protocol::EXIT_CONFIG;
-use super::{StartFailure, describe_exit, lifecycle};
+use super::{StartFailure, describe_exit};
 use crate::platform;
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,6 @@ use std::time::Instant;
 pub(super) struct Slot {
     pub(super) name: &'static str,
     pub(super) program: Program,
-    pub(super) life: Lifecycle,
     pub(super) sink: Sink,
     pub(super) work_dir: PathBuf,
     pub(super) running: Option<Running>,
@@ -29,7 +28,9 @@ pub(super) struct Slot {
     /// Why its present process cannot become ready, in its own words or ours.
     pub(super) refusal: Option<(String, Option<String>)>,
     log: PathBuf,
+    phase: Phase,
     since: String,
+    ready_since: Option<String>,
     version: Option<String>,
     last_exit: Option<LastExit>,
 }
@@ -38,14 +39,12 @@ impl Slot {
     pub(super) fn new(
         name: &'static str,
         program: Program,
-        policy: Policy,
         log: PathBuf,
         work_dir: PathBuf,
     ) -> io::Result<Self> {
         Ok(Self {
             name,
             program,
-            life: Lifecycle::new(policy, Instant::now()),
             sink: Sink::open(log.clone(), name)?,
             work_dir,
             running: None,
@@ -54,24 +53,28 @@ impl Slot {
             address: None,
             refusal: None,
             log,
+            phase: Phase::Waiting,
             since: now(),
+            ready_since: None,
             version: None,
             last_exit: None,
         })
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        self.life.phase()
-    }
-
-    /// Tells the state machine, and keeps the time of every change of phase.
-    pub(super) fn on(&mut self, event: Event) -> lifecycle::Action {
-        let before = self.phase();
-        let action = self.life.on(event, Instant::now(), chance());
-        if self.phase() != before {
-            self.since = now();
+    /// Notes the time of every change of phase.
+    pub(super) fn note(&mut self, phase: Phase) {
+        if phase == self.phase {
+            return;
         }
-        action
+        self.since = now();
+        self.ready_since = (phase == Phase::Ready).then(|| self.since.clone());
+        match (self.phase, phase) {
+            (_, Phase::Unresponsive) => self.sink.event("it does not answer: no longer ready"),
+            (Phase::Unresponsive, Phase::Ready) => self.sink.event("it answers again: ready"),
+            (_, Phase::CrashLooping) => self.sink.event("it ends again and again: tried more rarely"),
+            _ => {}
+        }
+        self.phase = phase;
     }
 
     /// A process is about to be started.
@@ -126,14 +129,14 @@ impl Slot {
         }
     }
 
-    pub(super) fn status(&self) -> ComponentStatus {
+    pub(super) fn status(&self, life: &Lifecycle) -> ComponentStatus {
         let pid = self.running.as_ref().map(|running| running.pid);
         ComponentStatus {
             name: self.name.to_owned(),
-            phase: self.phase(),
+            phase: self.phase,
             pid,
             since: self.since.clone(),
-            restarts: self.life.restarts(),
+            restarts: life.restarts(),
             last_exit: self.last_exit.clone(),
             version: self.version.clone(),
             address: self.address,
@@ -141,12 +144,4 @@ impl Slot {
             log: self.log.display().to_string(),
         }
     }
-}
-
-/// A number in 0..1 that components which end together do not share.
-fn chance() -> f64 {
-    let mut byte = [0_u8];
-    // Without randomness all pauses have their full length, which is no harm.
-    let _ = platform::random(&mut byte);
-    f64::from(byte[0]) / 256.0
 }

@@ -9,8 +9,9 @@ mod stopping;
 
 use super::child::{Message, Program};
 use super::control::{self, Asked, Command, Reply, Status};
+use super::fleet::{Fleet, Happening, SERVER as SERVER_INDEX};
 use super::launch::AGENT_RUNNER;
-use super::lifecycle::{Event, Phase, Policy};
+use super::lifecycle::Policy;
 use super::lock;
 use super::logs::{self, Sink};
 use super::signals::Signals;
@@ -34,9 +35,6 @@ use tokio::sync::{Semaphore, mpsc};
 pub const SERVER: &str = "stigmer-server";
 /// The component that runs workflows.
 pub const WORKFLOW_RUNNER: &str = "workflow-runner";
-
-/// The server's place among the components: it starts first and ends last.
-const SERVER_INDEX: usize = 0;
 
 /// How often a worker heartbeats, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 1000;
@@ -126,12 +124,12 @@ struct Supervisor {
     state: ServerState,
     report: Option<Report>,
     sink: Sink,
+    /// What is decided about the components; here it is only done.
+    fleet: Fleet,
     slots: Vec<Slot>,
     messages: (mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>),
     /// Where the server listens, from its first readiness on: workers keep this address over its restarts.
     server: Option<SocketAddr>,
-    /// Until when all must be ready; `None` once they were.
-    start_deadline: Option<Instant>,
     failure: Option<Box<StartFailure>>,
     /// While it stops: when to say next whom it waits for.
     stopping: Option<Instant>,
@@ -148,7 +146,12 @@ impl Supervisor {
         report: Report,
     ) -> Result<Self, SuperviseError> {
         let start_timeout = Duration::from_millis(config.start_timeout_ms);
-        let policy = Policy::new(start_timeout, Duration::from_millis(config.stop_timeout_ms));
+        let policy = Policy {
+            hang_timeout: Some(Duration::from_millis(config.hang_timeout_ms))
+                .filter(|limit| !limit.is_zero()),
+            first_pause: Duration::from_millis(config.restart_pause_ms),
+            ..Policy::new(start_timeout, Duration::from_millis(config.stop_timeout_ms))
+        };
         let own = platform::own_program()?;
         let slot = |name: &'static str, path: PathBuf, words: &[&str], parent_death| {
             let work_dir = home.data().join(name);
@@ -160,7 +163,7 @@ impl Supervisor {
                 home: home.root().to_owned(),
                 parent_death,
             };
-            Slot::new(name, program, policy, logs::file(&home.logs(), name), work_dir)
+            Slot::new(name, program, logs::file(&home.logs(), name), work_dir)
         };
         let slots = vec![
             slot(SERVER, own.clone(), &["internal-server", "--supervised"], ParentDeath::Kill)?,
@@ -172,7 +175,7 @@ impl Supervisor {
         sink.event(&format!("started as process {}, instance {}", std::process::id(), config.instance));
         Ok(Self {
             payload: component.digest.as_ref().map(ToString::to_string),
-            start_deadline: Some(Instant::now() + start_timeout),
+            fleet: Fleet::new(slots.len(), policy, start_timeout, Instant::now()),
             home,
             config,
             token,
@@ -192,8 +195,8 @@ impl Supervisor {
     async fn live(&mut self, mut asked: mpsc::Receiver<Asked>) -> Result<(), SuperviseError> {
         let mut signals = Signals::new()?;
         self.tell(&LaunchEvent::Listening { pid: std::process::id() });
-        self.handle(SERVER_INDEX, Event::Start).await;
-        while !self.is_over() {
+        self.happen(Happening::Begin).await;
+        while !self.fleet.is_over() {
             let due = self.next_time();
             tokio::select! {
                 // Processes first: what they say is the ground of every answer.
@@ -213,46 +216,18 @@ impl Supervisor {
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.stopping.is_some() && self.slots.iter().all(|slot| slot.phase() == Phase::Stopped)
-    }
-
     /// When something is due by itself.
     fn next_time(&self) -> Option<Instant> {
-        self.slots
-            .iter()
-            .filter_map(|slot| slot.life.timer())
-            .chain(self.start_deadline)
-            .chain(self.stopping)
-            .min()
+        self.fleet.timer().into_iter().chain(self.stopping).min()
     }
 
     async fn times(&mut self, now: Instant) {
-        if self.start_deadline.is_some_and(|due| due <= now) {
-            self.start_deadline = None;
-            if let Some(late) = self.slots.iter_mut().find(|slot| slot.phase() != Phase::Ready) {
-                let limit = Duration::from_millis(self.config.start_timeout_ms);
-                let words = format!("it was not ready within {}", humantime::format_duration(limit));
-                late.refusal.get_or_insert((words, None));
-                self.failure = Some(Box::new(late.failure()));
-                self.begin_stop().await;
-            }
-        }
+        self.happen(Happening::Time).await;
         if let Some(due) = self.stopping
             && due <= now
         {
             self.stopping = Some(now + Duration::from_secs(1));
             self.tell_watchers();
-        }
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            if slot.life.timer().is_some_and(|due| due <= now) {
-                if slot.phase() == Phase::Starting {
-                    let words = "it did not say that it is ready".to_owned();
-                    slot.refusal.get_or_insert((words, None));
-                }
-                self.handle(index, Event::Timer).await;
-            }
         }
     }
 
@@ -283,9 +258,14 @@ impl Supervisor {
             port: self.config.port,
             local_binary: self.config.local.clone(),
             payload: self.payload.clone(),
-            stopping: self.stopping.is_some(),
+            stopping: self.fleet.is_stopping(),
             memory_bytes: platform::resident_bytes(std::process::id()),
-            components: self.slots.iter().map(Slot::status).collect(),
+            components: self
+                .slots
+                .iter()
+                .enumerate()
+                .map(|(index, slot)| slot.status(self.fleet.life(index)))
+                .collect(),
         }
     }
 

@@ -6,7 +6,6 @@ use crate::cli::{Exit, Failure, Outcome};
 use crate::home::Home;
 use crate::supervise::client::{Found, look};
 use crate::supervise::control::{ComponentStatus, Status};
-use crate::supervise::lifecycle::Phase;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -129,18 +128,9 @@ fn supervisor_row(status: &Status) -> [String; 8] {
 }
 
 fn row(component: &ComponentStatus) -> [String; 8] {
-    let phase = match component.phase {
-        Phase::Waiting => "waiting",
-        Phase::Starting => "starting",
-        Phase::Ready => "ready",
-        Phase::Backoff => "restarting",
-        Phase::Stopping => "stopping",
-        Phase::Stopped => "stopped",
-        Phase::Failed => "failed",
-    };
     [
         component.name.clone(),
-        phase.to_owned(),
+        component.phase.name().to_owned(),
         dash(component.pid),
         dash(component.address.map(|address| address.port())),
         component.since.clone(),

@@ -1,14 +1,17 @@
 //! What processes say, and what is done about it.
 
 use super::{HEARTBEAT_MS, SERVER_INDEX, Supervisor};
+use crate::platform;
 use crate::store::{self, Silent};
 use crate::supervise::LaunchEvent;
 use crate::supervise::child::{self, Message, Said};
-use crate::supervise::lifecycle::{Action, Event, Phase};
+use crate::supervise::fleet::{Effect, Happening};
+use crate::supervise::lifecycle::{Action, Because, Event, Phase};
 use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, Handshake};
 use crate::supervise::state::Identity;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 impl Supervisor {
     pub(super) async fn hear(&mut self, message: Message) {
@@ -21,7 +24,7 @@ impl Supervisor {
             Said::Handshake(Ok(Handshake::Ready { version, address, .. }))
                 if index != SERVER_INDEX || address.is_some() =>
             {
-                if slot.phase() != Phase::Starting {
+                if self.fleet.phase(index) != Phase::Starting {
                     return;
                 }
                 slot.is_ready(version, address);
@@ -31,8 +34,10 @@ impl Supervisor {
                     millis: u64::try_from(slot.began.elapsed().as_millis()).unwrap_or(u64::MAX),
                 };
                 self.tell(&event);
-                self.handle(index, Event::Ready).await;
-                self.after_readiness(index, address).await;
+                if index == SERVER_INDEX {
+                    self.server = address;
+                }
+                self.happen(Happening::To(index, Event::Ready)).await;
             }
             Said::Handshake(other) => {
                 let refusal = match other {
@@ -42,29 +47,13 @@ impl Supervisor {
                 };
                 slot.sink.event(&format!("not ready: {}", refusal.0));
                 slot.refusal = Some(refusal);
-                self.handle(index, Event::Refused).await;
+                self.happen(Happening::To(index, Event::Refused)).await;
             }
-            Said::Closed => self.handle(index, Event::Silent).await,
+            Said::Closed => self.happen(Happening::To(index, Event::Silent)).await,
             Said::Ended(outcome) => {
                 let code = slot.ended(outcome);
-                self.ended(index, code).await;
+                self.happen(Happening::To(index, Event::Ended(code))).await;
             }
-        }
-    }
-
-    pub(super) async fn after_readiness(&mut self, index: usize, address: Option<SocketAddr>) {
-        if index == SERVER_INDEX {
-            self.server = address;
-            for worker in SERVER_INDEX + 1..self.slots.len() {
-                self.handle(worker, Event::Start).await;
-            }
-        }
-        let all = self.slots.iter().all(|slot| slot.phase() == Phase::Ready);
-        if all && self.start_deadline.take().is_some() {
-            let event = LaunchEvent::Up(Box::new(self.status()));
-            self.tell(&event);
-            self.sink.event("all components are ready");
-            self.confirm_durable();
         }
     }
 
@@ -76,21 +65,37 @@ impl Supervisor {
         std::thread::spawn(move || store::confirm_durable(&home, digest, &Silent));
     }
 
-    /// A process of a component is gone.
-    pub(super) async fn ended(&mut self, index: usize, code: Option<i32>) {
-        if self.start_deadline.take().is_some() && self.stopping.is_none() {
-            self.failure = Some(Box::new(self.slots[index].failure()));
-            self.handle(index, Event::Ended(code)).await;
-            self.begin_stop().await;
-        } else {
-            self.handle(index, Event::Ended(code)).await;
-            self.continue_stop().await;
+    /// Lets something happen, and does what follows from it.
+    pub(super) async fn happen(&mut self, what: Happening) {
+        let effects = self.fleet.on(what, Instant::now(), &mut chance);
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            slot.note(self.fleet.phase(index));
         }
+        for effect in effects {
+            match effect {
+                Effect::Do(index, action) => self.act(index, action).await,
+                Effect::Up => {
+                    let event = LaunchEvent::Up(Box::new(self.status()));
+                    self.tell(&event);
+                    self.sink.event("all components are ready");
+                    self.confirm_durable();
+                }
+                Effect::StartFailed { index, late } => {
+                    let slot = &mut self.slots[index];
+                    if late {
+                        let limit = Duration::from_millis(self.config.start_timeout_ms);
+                        let words = format!("it was not ready within {}", humantime::format_duration(limit));
+                        slot.refusal.get_or_insert((words, None));
+                    }
+                    self.failure = Some(Box::new(slot.failure()));
+                }
+            }
+        }
+        self.note_stop();
     }
 
-    /// Lets one event happen to a component, and does what follows from it.
-    pub(super) async fn handle(&mut self, index: usize, event: Event) {
-        match self.slots[index].on(event) {
+    async fn act(&mut self, index: usize, action: Action) {
+        match action {
             Action::None => {}
             Action::Spawn => {
                 if let Err(error) = self.spawn(index).await {
@@ -108,9 +113,17 @@ impl Supervisor {
                     running.terminate();
                 }
             }
-            Action::Kill => {
-                let slot = &self.slots[index];
-                slot.sink.event("it did not end in time, and is killed");
+            Action::Kill(because) => {
+                let slot = &mut self.slots[index];
+                let words = match because {
+                    Because::NotReady => "it did not say that it is ready",
+                    Because::Hung => "it did not answer for too long",
+                    Because::NotEnded => "it did not end in time",
+                };
+                if because != Because::NotEnded {
+                    slot.refusal.get_or_insert((words.to_owned(), None));
+                }
+                slot.sink.event(&format!("{words}, and is killed"));
                 if let Some(running) = &slot.running {
                     running.kill();
                 }
@@ -150,4 +163,12 @@ impl Supervisor {
             self.sink.event(&format!("cannot write the record of processes: {error}"));
         }
     }
+}
+
+/// A number in 0..1 that components which end together do not share.
+fn chance() -> f64 {
+    let mut byte = [0_u8];
+    // Without randomness all pauses have their full length, which is no harm.
+    let _ = platform::random(&mut byte);
+    f64::from(byte[0]) / 256.0
 }
