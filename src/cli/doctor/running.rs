@@ -57,7 +57,7 @@ fn components(status: &Status) -> impl Iterator<Item = Check> + '_ {
             Phase::Waiting | Phase::Starting | Phase::Stopping | Phase::Stopped => {
                 Check::ok("component", format!("{name} is not ready: the platform is starting or stopping"))
             }
-            Phase::Backoff | Phase::Failed => {
+            Phase::Restarting | Phase::CrashLooping | Phase::Unresponsive | Phase::Failed => {
                 let why = component.last_exit.as_ref().map_or("it ended", |exit| exit.reason.as_str());
                 Check::problem(
                     "component",
