@@ -55,7 +55,10 @@ impl World {
                 Effect::Do(index, Action::Spawn) => self.spawn(index),
                 Effect::Do(index, Action::Terminate) => {
                     assert!(self.processes[index].is_some(), "nobody is asked to end who does not live");
-                    self.check_order(index);
+                    // Who says itself that it failed is not kept, whoever needs it.
+                    if what != Happening::To(index, Event::Refused) {
+                        self.check_order(index);
+                    }
                     self.processes[index] = Some(Told::ToEnd);
                 }
                 Effect::Do(index, Action::Kill(_)) => {
