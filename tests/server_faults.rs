@@ -255,4 +255,5 @@ fn a_stop_during_a_start_wins() {
     assert!(!output.status.success(), "{}", text(&output));
     assert!(json(&output)["error"].is_string());
     platform.wait_for_nobody(LIMIT);
+    platform.assert_clean();
 }

@@ -50,6 +50,7 @@ fn each_role_has_help_and_none_is_listed() {
         assert!(help.status.success() && text(&help).contains("Usage:"), "{}", text(&help));
         assert!(!listed.contains(role), "{listed}");
     }
+    platform.assert_clean();
 }
 
 #[test]
@@ -153,4 +154,5 @@ fn a_runner_registers_again_with_a_server_that_forgot_it() {
     assert!(runner.wait().expect("ends").success());
     assert!(server.wait().expect("ends").success());
     platform.wait_for_nobody(LIMIT);
+    platform.assert_clean();
 }

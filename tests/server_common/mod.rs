@@ -1,7 +1,10 @@
 //! A platform of its own for each test: its own home, a port the system chooses, a scripted agent runner, and
-//! a check at the end that no process of it is left.
+//! a check at the end that nothing of it is left.
 #![allow(dead_code, clippy::allow_attributes, reason = "each test program uses its own part of this")]
 
+pub(crate) mod leaks;
+
+use leaks::Leaks;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -29,7 +32,8 @@ printf '{"event":"ready","version":"1","pid":%s}\n' $$
 exec cat >/dev/null"#;
 
 pub(crate) struct Platform {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    leaks: Leaks,
     pub(crate) home: PathBuf,
     pub(crate) agent: PathBuf,
 }
@@ -45,7 +49,34 @@ impl Platform {
         let agent = dir.path().join("agent runner");
         fs_err::write(&agent, format!("#!/bin/sh\n{script}\n")).expect("written");
         fs_err::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).expect("set");
-        Self { _dir: dir, home, agent }
+        fs_err::create_dir(dir.path().join("tmp")).expect("made");
+        let leaks = Leaks::new(dir.path(), &home);
+        Self { dir, leaks, home, agent }
+    }
+
+    /// A platform whose agent runner is `examples/fake_component.rs` with these steps.
+    pub(crate) fn acting(steps: &[&str]) -> Self {
+        let platform = Self::new("");
+        platform.act(steps);
+        platform
+    }
+
+    /// From its next start on, the agent runner does these steps.
+    pub(crate) fn act(&self, steps: &[&str]) {
+        let quote = |word: &str| format!(" '{}'", word.replace('\'', r"'\''"));
+        let mut script = format!("#!/bin/sh\nexec{}", quote(fake_component().to_str().expect("text")));
+        script += &quote(&format!("pids={}", Leaks::list(self.dir.path()).display()));
+        script.extend(steps.iter().map(|step| quote(step)));
+        // By rename: one that is just being started must not see half of it.
+        let fresh = self.path("agent runner, new");
+        fs_err::write(&fresh, script + "\n").expect("written");
+        fs_err::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755)).expect("set");
+        fs_err::rename(&fresh, &self.agent).expect("renamed");
+    }
+
+    /// A path beside the home.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     pub(crate) fn config(self, text: &str) -> Self {
@@ -56,7 +87,8 @@ impl Platform {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stigmer"));
-        command.args(args).env("STIGMER_HOME", &self.home).stdin(Stdio::null());
+        command.args(args).env("STIGMER_HOME", &self.home).env("TMPDIR", self.path("tmp"));
+        command.stdin(Stdio::null());
         command
     }
 
@@ -83,6 +115,8 @@ impl Platform {
     pub(crate) fn start(&self) -> Value {
         let output = self.try_start(&["--json"]);
         assert!(output.status.success(), "{}", text(&output));
+        // What runs now is what must have ended in the end.
+        self.processes();
         json(&output)
     }
 
@@ -93,6 +127,7 @@ impl Platform {
     }
 
     pub(crate) fn stop(&self) -> Output {
+        self.processes();
         let output = self.run(&["server", "stop"]);
         assert!(output.status.success(), "{}", text(&output));
         output
@@ -119,19 +154,7 @@ impl Platform {
 
     /// The processes that were started for this home and live.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let mark = format!("STIGMER_HOME={}", self.home.display()).into_bytes();
-        let own = std::process::id();
-        fs_err::read_dir("/proc")
-            .expect("listed")
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-            .filter(|pid| *pid != own)
-            .filter(|pid| {
-                std::fs::read(format!("/proc/{pid}/environ"))
-                    .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|word| word == mark))
-            })
-            .filter(|pid| platform::process_started(*pid).is_some())
-            .collect()
+        self.leaks.processes()
     }
 
     /// Waits for the ends of all processes of this home.
@@ -146,9 +169,15 @@ impl Platform {
         assert_eq!(self.processes(), [0_u32; 0]);
     }
 
-    /// The end of every test: nothing runs.
+    /// The end of every test: no process, no socket and no file is left, but what is documented to stay.
+    #[track_caller]
     pub(crate) fn assert_clean(&self) {
-        assert_eq!(self.processes(), [0_u32; 0], "processes are left");
+        self.leaks.assert_none();
+    }
+
+    /// The sockets that the platform listened on and that are still listened on, by whomever.
+    pub(crate) fn open_listeners(&self) -> Vec<u64> {
+        self.leaks.open_listeners()
     }
 
     pub(crate) fn token(&self) -> String {
@@ -163,6 +192,30 @@ impl Drop for Platform {
             signal(pid, rustix::process::Signal::KILL);
         }
     }
+}
+
+/// The built `examples/fake_component.rs`. `cargo test` builds it; `cargo test --test NAME` does not, so this does if it is old.
+fn fake_component() -> PathBuf {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    let own = std::env::current_exe().expect("this test");
+    let target = own.ancestors().nth(2).expect("in target/PROFILE/deps");
+    let built = target.join("examples/fake_component");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fake_component.rs");
+    let time = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+    let is_fresh = || time(&built).is_some_and(|built| Some(built) >= time(&source));
+    ONCE.call_once(|| {
+        if !is_fresh() {
+            let profile = match target.file_name().and_then(|name| name.to_str()) {
+                None | Some("debug") => "dev",
+                Some(other) => other,
+            };
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--quiet", "--example", "fake_component", "--profile", profile]);
+            assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs").success());
+        }
+    });
+    assert!(is_fresh(), "`{}` is old: `cargo test` builds it", built.display());
+    built
 }
 
 pub(crate) struct Following {
