@@ -17,6 +17,8 @@ pub struct Config {
     pub cache: Cache,
     /// `[server]`
     pub server: Server,
+    /// `[update]`
+    pub update: Update,
 }
 
 /// `[cache]`: what `stigmer cache gc` keeps.
@@ -68,6 +70,15 @@ impl Default for Server {
             restart_pause: Duration::from_millis(500),
         }
     }
+}
+
+/// `[update]`: where new versions come from, and who is believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Update {
+    /// Public keys of minisign that are trusted besides those this executable was built with, for the releases of a private
+    /// mirror: `trusted_keys = ["RW…"]`.
+    pub trusted_keys: Vec<String>,
 }
 
 /// Why the configuration cannot be used.

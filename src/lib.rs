@@ -5,6 +5,7 @@
 //! - [`cli`]: what a person types and sees. Parses, dispatches, renders one error type, owns every exit code.
 //! - [`services`]: the server and the workflow runner as library code, one `run(config)` each.
 //! - [`supervise`]: starts, watches and stops the processes of `stigmer server`.
+//! - [`update`]: releases: their formats, who is trusted, and how they are published.
 //! - [`component`]: a component's name to a ready path: from the bundle or from a local override.
 //! - [`store`]: content-addressed entries on disk: materialize, verify, repair, collect.
 //! - [`bundle`]: the bytes appended to an executable: format, packing, reading, and the three carriers.
@@ -23,9 +24,10 @@ pub mod platform;
 pub mod services;
 pub mod store;
 pub mod supervise;
+pub mod update;
 
-/// The version of this executable, as in `Cargo.toml`.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of this executable: as in `Cargo.toml`, or as `STIGMER_VERSION` said when it was built.
+pub const VERSION: &str = env!("STIGMER_VERSION");
 
 /// The version with the commit it was built from, if known, and the target it was built for.
-pub const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("STIGMER_BUILD"), ")");
+pub const LONG_VERSION: &str = concat!(env!("STIGMER_VERSION"), " (", env!("STIGMER_BUILD"), ")");

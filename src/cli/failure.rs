@@ -6,6 +6,7 @@ use crate::component::ComponentError;
 use crate::config::ConfigError;
 use crate::home::HomeError;
 use crate::store::StoreError;
+use crate::update::{KeysError, SeenError, SigningError, TrustError};
 use serde::Serialize;
 use std::error::Error;
 use std::io;
@@ -224,6 +225,68 @@ impl From<BundleError> for Failure {
             BundleError::Refused { .. } => {
                 (Exit::Failed, "change what is packed: this rule protects every machine it is unpacked on")
             }
+        };
+        Self::from_error(exit, &error).hint(hint)
+    }
+}
+
+impl From<TrustError> for Failure {
+    fn from(error: TrustError) -> Self {
+        let (exit, hint) = match &error {
+            TrustError::NoKeys => (
+                Exit::Config,
+                "use a released stigmer, build one with STIGMER_RELEASE_KEYS=FILE, or name the key of a private mirror in \
+                 config.toml: [update] trusted_keys = [\"RW…\"]",
+            ),
+            TrustError::UnknownKey { .. } => (
+                Exit::Damaged,
+                "if the key was replaced, install the new version by hand once (docs/release-format.md says how to check it); \
+                 else do not use this host",
+            ),
+            TrustError::Downgrade { .. } => (Exit::Failed, "--allow-downgrade goes back all the same"),
+            TrustError::UnknownSchema { .. } => {
+                (Exit::Damaged, "this stigmer is too old to read it: install the new version by hand once")
+            }
+            TrustError::Replayed { .. } => (
+                Exit::Damaged,
+                "use the original host and not a copy of it; if that listing is known to be wrong, remove data/update/seen.json",
+            ),
+            _ => (Exit::Damaged, "nothing was changed: try again later, or from another host"),
+        };
+        Self::from_error(exit, &error).hint(hint)
+    }
+}
+
+impl From<KeysError> for Failure {
+    fn from(error: KeysError) -> Self {
+        Self::from_error(Exit::Config, &error)
+            .hint("take the second line of the .pub file that minisign wrote")
+    }
+}
+
+impl From<SeenError> for Failure {
+    fn from(error: SeenError) -> Self {
+        match error {
+            SeenError::Io(error) => error.into(),
+            SeenError::Damaged { .. } => Self::from_error(Exit::Damaged, &error)
+                .hint("remove it: from then on a listing older than the next one is noticed again"),
+        }
+    }
+}
+
+impl From<SigningError> for Failure {
+    fn from(error: SigningError) -> Self {
+        let (exit, hint) = match error {
+            SigningError::Io(error) => return error.into(),
+            SigningError::Key(error) => return error.into(),
+            SigningError::NotAKey { .. } => {
+                (Exit::Config, "give the file that `stigmer bundle keygen` or `minisign -G` wrote")
+            }
+            SigningError::WrongPassword { .. } => {
+                (Exit::Config, "check the password, or the file named by STIGMER_KEY_PASSWORD_FILE")
+            }
+            SigningError::Readable { .. } => (Exit::Config, "make it yours alone: chmod 600"),
+            SigningError::Failed(_) => (Exit::Failed, "nothing was signed"),
         };
         Self::from_error(exit, &error).hint(hint)
     }

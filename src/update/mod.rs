@@ -1,0 +1,45 @@
+//! Releases: what they consist of, who may issue them, and what is refused.
+//!
+//! `docs/release-format.md` is the written format. A *release* is one version for several *targets*. The *listing* says which
+//! releases there are; the *update index* describes one carrier to its last byte. Both are signed. All else that is fetched is
+//! bound to them by its hash, so the host that gives it need not be trusted.
+//!
+//! The map, from the top down:
+//!
+//! - [`describe`]: a carrier to its update index and the compressed copy of its code part.
+//! - [`Listing`] and [`UpdateIndex`]: the two signed documents, with every rule of their form.
+//! - [`Seen`]: the newest listing ever seen, so that an old one cannot be played again.
+//! - [`TrustedKeys`] and [`SigningKey`]: who is believed, and how to be.
+//! - [`Target`] and [`Identity`]: which machines a carrier is for, and what an executable says of itself.
+//!
+//! The bytes are untrusted until their signature was checked, and parsed with hard limits even then. Each refusal is a
+//! [`TrustError`] of its own.
+
+mod describe;
+#[doc(hidden)]
+pub mod fuzzing;
+mod identity;
+mod index;
+mod keys;
+mod listing;
+mod seen;
+mod sha256;
+mod sign;
+mod target;
+mod time;
+mod trust;
+
+pub use describe::{Described, describe};
+pub use identity::{Identity, IdentityError};
+pub use index::{Chunk, Code, IndexLimits, Placed, Run, Segment, UpdateIndex, What, Whole};
+pub use keys::{KeyId, KeysError, PublicKey, TrustedKeys};
+pub use listing::{Asset, IndexRef, Listing, ListingLimits, Release};
+pub use seen::{Seen, SeenError};
+pub use sha256::Sha256;
+pub use sign::{Password, SigningError, SigningKey};
+pub use target::{Channel, Target};
+pub use time::Issued;
+pub use trust::{Asked, SIGNATURE_LEN, Signed, TrustError, refuse_downgrade};
+
+/// The product's name, as it stands in every signed document.
+pub const PRODUCT: &str = "stigmer";
