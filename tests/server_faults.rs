@@ -37,6 +37,15 @@ exit 78"#,
 }
 
 #[test]
+fn who_says_it_failed_may_end_in_its_own_way() {
+    let platform = Platform::acting(&["failed=no model is configured", "pause=300", "exit=78"]);
+    assert!(failed_start(&platform, 78).contains("no model is configured"));
+    // But it has to end.
+    let platform = Platform::acting(&["failed=no model is configured", "deaf", "hang"]);
+    assert!(failed_start(&platform, 1).contains("no model is configured"));
+}
+
+#[test]
 fn a_component_that_dies_is_named_with_its_last_words() {
     let platform =
         Platform::new("i=0; while [ $i -lt 30 ]; do i=$((i+1)); echo \"line $i\" >&2; done; exit 3");

@@ -69,9 +69,9 @@ pub enum Event {
     Start,
     /// It said that it is ready.
     Ready,
-    /// It said that it cannot become ready.
+    /// What it said is no handshake.
     Refused,
-    /// It closed the handshake without a word. Most likely it is ending.
+    /// It closed the handshake without a word, or said that it failed. Most likely it is ending.
     Silent,
     /// It was ready, and no longer answers.
     Withdraw,

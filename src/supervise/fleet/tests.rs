@@ -55,7 +55,7 @@ impl World {
                 Effect::Do(index, Action::Spawn) => self.spawn(index),
                 Effect::Do(index, Action::Terminate) => {
                     assert!(self.processes[index].is_some(), "nobody is asked to end who does not live");
-                    // Who says itself that it failed is not kept, whoever needs it.
+                    // Who talks nonsense is not kept, whoever needs it.
                     if what != Happening::To(index, Event::Refused) {
                         self.check_order(index);
                     }

@@ -40,6 +40,11 @@ impl Supervisor {
                 self.happen(Happening::To(index, Event::Ready)).await;
             }
             Said::Handshake(other) => {
+                // Who says that it failed is about to end, with an exit code that a signal of ours would take away.
+                let event = match other {
+                    Ok(Handshake::Failed { .. }) => Event::Silent,
+                    _ => Event::Refused,
+                };
                 let refusal = match other {
                     Ok(Handshake::Failed { reason, hint }) => (reason, hint),
                     Ok(Handshake::Ready { .. }) => ("it did not say where it listens".to_owned(), None),
@@ -47,7 +52,7 @@ impl Supervisor {
                 };
                 slot.sink.event(&format!("not ready: {}", refusal.0));
                 slot.refusal = Some(refusal);
-                self.happen(Happening::To(index, Event::Refused)).await;
+                self.happen(Happening::To(index, event)).await;
             }
             Said::Closed => self.happen(Happening::To(index, Event::Silent)).await,
             Said::Ended(outcome) => {
