@@ -19,6 +19,54 @@ pub struct Config {
     pub server: Server,
     /// `[update]`
     pub update: Update,
+    /// `[agent-runner]`
+    #[serde(rename = "agent-runner")]
+    pub agent_runner: AgentRunner,
+}
+
+/// `[agent-runner]`: what it is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentRunner {
+    /// Variables it gets besides those of the model providers: `environment = ["AWS_*", "MY_KEY"]`.
+    pub environment: Vec<Names>,
+}
+
+/// The name of a variable, or with a `*` at its end the beginning of several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Names {
+    start: String,
+    many: bool,
+}
+
+impl Names {
+    /// Whether the variable `name` is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        if self.many { name.starts_with(&self.start) } else { name == self.start }
+    }
+}
+
+impl TryFrom<String> for Names {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (start, many) = match text.strip_suffix('*') {
+            Some(start) => (start, true),
+            None => (text.as_str(), false),
+        };
+        if is_variable(start) {
+            return Ok(Self { start: start.to_owned(), many });
+        }
+        Err(format!("`{text}` is no name of a variable; `NAME` is one, and `BEGINNING_*` is several"))
+    }
+}
+
+/// Whether `name` can be the name of a variable everywhere: letters, digits and `_`, no digit first.
+pub fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// `[cache]`: what `stigmer cache gc` keeps.
@@ -174,6 +222,14 @@ mod tests {
             "restart_pause = \"0s\"",
         ] {
             assert!(read(&format!("[server]\n{senseless}\n")).is_err(), "{senseless}");
+        }
+        let config = read("[agent-runner]\nenvironment = [\"AWS_*\", \"MY_KEY\"]\n").unwrap();
+        let wanted = |name: &str| config.agent_runner.environment.iter().any(|names| names.matches(name));
+        assert!(wanted("AWS_REGION") && wanted("AWS_") && wanted("MY_KEY"));
+        assert!(!wanted("AWS") && !wanted("MY_KEY_2") && !wanted("XAWS_A"));
+        for senseless in ["*", "", "A B", "9A", "A*B", "A=B", "A**", "Ä"] {
+            let text = format!("[agent-runner]\nenvironment = [{senseless:?}]\n");
+            assert!(read(&text).unwrap_err().to_string().contains("no name of a variable"), "{senseless}");
         }
         let error = read("[server]\nprot = 1\n").unwrap_err().to_string();
         assert!(error.contains("prot") && error.contains("config.toml"), "{error}");

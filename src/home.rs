@@ -93,6 +93,11 @@ impl Home {
     pub fn config(&self) -> PathBuf {
         self.root.join("config.toml")
     }
+
+    /// Variables for the agent-runner that no environment sets. It may be absent.
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets.env")
+    }
 }
 
 #[cfg(test)]
@@ -107,9 +112,16 @@ mod tests {
     #[test]
     fn everything_lies_below_the_root() {
         let home = Home::at("/h");
-        for path in
-            [home.bin(), home.store(), home.locks(), home.logs(), home.run(), home.data(), home.config()]
-        {
+        for path in [
+            home.bin(),
+            home.store(),
+            home.locks(),
+            home.logs(),
+            home.run(),
+            home.data(),
+            home.config(),
+            home.secrets(),
+        ] {
             assert!(path.starts_with("/h"), "{}", path.display());
         }
     }

@@ -31,13 +31,14 @@ fn ready(platform: &Platform, words: &[&str], config: Option<&Value>) -> (Child,
 
 fn config(platform: &Platform, component: &str, url: &str) -> Value {
     json!({
-        "schema": 1,
+        "schema": 2,
         "component": component,
         "instance": "i-1",
         "server_url": url,
         "token": "0123456789abcdef0123456789abcdef",
         "work_dir": platform.home.join("work").display().to_string(),
         "heartbeat_ms": 50,
+        "environment": {},
     })
 }
 

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::services::role::{self, Leash};
 use crate::services::{ServiceError, server, workflow_runner};
+use crate::supervise::environment::Environment;
 use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, write_line};
 use crate::supervise::supervisor::{self, HEARTBEAT_MS, SERVER, WORKFLOW_RUNNER};
 use crate::supervise::token::Token;
@@ -89,10 +90,10 @@ impl SupervisorArgs {
         let config = if self.supervised {
             LaunchConfig::read(&mut io::stdin().lock())?
         } else {
-            let settings = Config::read(&home)?.server;
+            let settings = Config::read(&home)?;
             let local = self.use_local_binary.as_deref().map(absolute).transpose()?;
             fs_err::create_dir_all(home.root())?;
-            LaunchConfig::new(&home, &settings, self.port.unwrap_or(settings.port), local.as_deref())?
+            LaunchConfig::new(&home, &settings, self.port.unwrap_or(settings.server.port), local.as_deref())?
         };
         let supervised = self.supervised;
         let report = move |event: &LaunchEvent| {
@@ -132,6 +133,7 @@ impl ServerArgs {
             token: token(&home, self.token_file.as_deref())?,
             work_dir: home.data().join(SERVER).display().to_string(),
             heartbeat_ms: HEARTBEAT_MS,
+            environment: Environment::default(),
         };
         Output::new(false).note("serving until Ctrl-C");
         alone(server::run(&config, Leash::Alone))
@@ -152,6 +154,7 @@ impl WorkflowRunnerArgs {
             token: token(&home, self.token_file.as_deref())?,
             work_dir: home.data().join(WORKFLOW_RUNNER).display().to_string(),
             heartbeat_ms: HEARTBEAT_MS,
+            environment: Environment::default(),
         };
         config.server_address().map_err(|error| {
             Failure::from_error(Exit::Usage, &error)

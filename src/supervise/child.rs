@@ -4,16 +4,18 @@
 //! sees the end of the file when we are gone, however that happens. Standard output is the handshake, standard error
 //! the log. Three streams every system gives every process; nothing has to be passed by number or by name.
 
+use super::environment;
 use super::logs::{Sink, pump};
-use super::protocol::{ComponentConfig, Handshake, MAX_LINE};
+use super::protocol::{self, ComponentConfig, Handshake, MAX_LINE};
 use crate::platform::{self, ParentDeath};
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout};
-use tokio::sync::mpsc;
+use tokio::process::{Child, ChildStdout};
+use tokio::sync::{mpsc, oneshot};
 
 /// How a component's process is started.
 #[derive(Debug, Clone)]
@@ -58,7 +60,8 @@ pub struct Running {
     /// Its id.
     pub pid: u32,
     started: Option<u64>,
-    stdin: Option<ChildStdin>,
+    /// While this is here, its standard input is open.
+    stdin: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Running {
@@ -89,6 +92,7 @@ impl Running {
 const LEFTOVERS: Duration = Duration::from_millis(300);
 
 /// Starts a process, and lets it be heard on `messages` as number `number` of the component with index `component`.
+#[expect(clippy::unused_async, reason = "it spawns tasks, so it must be called inside of a runtime")]
 pub async fn start(
     program: &Program,
     config: &ComponentConfig,
@@ -96,8 +100,9 @@ pub async fn start(
     (component, number): (usize, u64),
     messages: mpsc::UnboundedSender<Message>,
 ) -> io::Result<Running> {
+    let line = protocol::line(config)?;
     let mut command = std::process::Command::new(&program.path);
-    command
+    environment::only_plain(&mut command)
         .args(&program.args)
         .current_dir(&program.directory)
         .env(crate::home::HOME_VARIABLE, &program.home)
@@ -107,15 +112,20 @@ pub async fn start(
     platform::in_own_group(&mut command, program.parent_death);
     let mut child = tokio::process::Command::from(command).spawn()?;
     let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take(), child.id());
-    let (Some(mut stdin), Some(stdout), Some(stderr), Some(pid)) = streams else {
+    let (Some(mut lifeline), Some(stdout), Some(stderr), Some(pid)) = streams else {
         return Err(io::Error::other("the system gave no pipes"));
     };
     // Asked before it can have been reaped.
     let started = platform::process_started(pid);
-    let mut line = serde_json::to_vec(config)?;
-    line.push(b'\n');
-    // It fits into the pipe, so nothing waits here. A process that has ended already is noticed below.
-    let _ = stdin.write_all(&line).await;
+    let (stdin, mut kept) = oneshot::channel();
+    tokio::spawn(async move {
+        // It may be longer than what the pipe holds, and the process may be in no hurry to read it: nobody else is to wait for that.
+        // A process that has ended already is noticed below.
+        tokio::select! {
+            _ = lifeline.write_all(&line) => { let _ = kept.await; }
+            _ = &mut kept => {}
+        }
+    });
     let log = tokio::spawn(pump(stderr, "stderr", sink.clone()));
     let handshake = tokio::spawn(hear(stdout, sink.clone(), (component, number), messages.clone()));
     tokio::spawn(attend(child, pid, [log, handshake], (component, number), messages));
@@ -150,11 +160,13 @@ async fn hear(
     let mut line = Vec::new();
     let said = match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
         Ok(0) | Err(_) => Said::Closed,
-        Ok(_) => Said::Handshake(Handshake::parse(&line).map_err(|_| {
-            let text = String::from_utf8_lossy(&line);
-            sink.write("stdout", &[text.trim_end()]);
-            "its first line on standard output is no handshake".to_owned()
-        })),
+        Ok(_) => Said::Handshake(
+            Handshake::parse(&line).map(|handshake| handshake.cleaned(&sink.redactor())).map_err(|_| {
+                let text = String::from_utf8_lossy(&line);
+                sink.write("stdout", &[text.trim_end()]);
+                "its first line on standard output is no handshake".to_owned()
+            }),
+        ),
     };
     let _ = messages.send(Message { component, number, said });
     pump(reader, "stdout", sink).await;

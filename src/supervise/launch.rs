@@ -6,9 +6,10 @@
 
 use super::client::{self, Found};
 use super::control::Status;
+use super::environment;
 use super::lock;
 use super::logs;
-use super::protocol::{read_line, write_line};
+use super::protocol::{self, read_line};
 use super::state::ServerState;
 use super::{LaunchConfig, LaunchEvent, SuperviseError};
 use crate::config::Config;
@@ -16,7 +17,7 @@ use crate::home::Home;
 use crate::lock::LockError;
 use crate::platform;
 use crate::store::{Depth, Progress};
-use std::io::{self, BufReader, ErrorKind};
+use std::io::{self, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -62,20 +63,20 @@ pub fn start(
     if let Some(started) = running(home, request, true)? {
         return Ok(started);
     }
-    let settings = Config::read(home)?.server;
-    let patience = settings.start_timeout + settings.stop_timeout + MARGIN;
+    let settings = Config::read(home)?;
+    let patience = settings.server.start_timeout + settings.server.stop_timeout + MARGIN;
     let _lock = lock::start(home, patience)?;
     if let Some(started) = running(home, request, false)? {
         return Ok(started);
     }
-    let port = request.port.unwrap_or(settings.port);
+    let port = request.port.unwrap_or(settings.server.port);
+    let config = LaunchConfig::new(home, &settings, port, request.local.as_deref())?;
     observe(&LaunchEvent::Preparing);
     // Here, and not only in the supervisor, so that a terminal sees the progress and the errors of it. What is
     // given back is kept until the supervisor has its own.
     let component =
         crate::component::resolve(home, AGENT_RUNNER, request.local.as_deref(), Depth::Evidence, progress)?;
     check_port(port)?;
-    let config = LaunchConfig::new(home, &settings, port, request.local.as_deref())?;
     let mut supervisor = spawn(home, &config)?;
     let outcome = attend(home, &mut supervisor, patience, observe);
     drop(component);
@@ -164,8 +165,9 @@ fn spawn(home: &Home, config: &LaunchConfig) -> Result<Child, SuperviseError> {
     fs_err::create_dir_all(home.logs())?;
     let log =
         fs_err::OpenOptions::new().create(true).append(true).open(logs::file(&home.logs(), "supervisor"))?;
+    let line = protocol::line(config)?;
     let mut command = Command::new(platform::own_executable()?);
-    command
+    environment::only_plain(&mut command)
         .args(["internal-supervisor", "--supervised"])
         // It must not keep a directory busy that somebody wants to remove or unmount.
         .current_dir(home.root())
@@ -175,9 +177,9 @@ fn spawn(home: &Home, config: &LaunchConfig) -> Result<Child, SuperviseError> {
         .stderr(log.into_file());
     platform::in_own_session(&mut command);
     let mut child = command.spawn().map_err(SuperviseError::Spawn)?;
-    if let Some(stdin) = child.stdin.take() {
+    if let Some(mut stdin) = child.stdin.take() {
         // If it is gone already, that is noticed where its words are missed.
-        let _ = write_line(stdin, config);
+        let _ = stdin.write_all(&line);
     }
     Ok(child)
 }

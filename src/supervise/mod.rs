@@ -9,17 +9,20 @@
 //! - [`child`]: one process: streams, end, tidying up.
 //! - [`protocol`]: what is said between supervisor and component. [`control`], [`client`]: between command and supervisor.
 //! - [`lock`], [`state`], [`token`]: one supervisor per home, how it is found, who may ask it.
-//! - [`logs`]: what components say, kept, bounded and merged. [`settings`]: what a person may set.
+//! - [`environment`]: what a component finds around it, and the secrets that only one is told. [`redact`] keeps them out of logs.
+//! - [`logs`]: what components say, kept, bounded and merged.
 
 pub mod child;
 pub mod client;
 pub mod control;
+pub mod environment;
 pub mod fleet;
 pub mod launch;
 pub mod lifecycle;
 pub mod lock;
 pub mod logs;
 pub mod protocol;
+pub mod redact;
 mod signals;
 mod slot;
 pub mod state;
@@ -27,11 +30,12 @@ pub mod supervisor;
 pub mod token;
 
 use crate::component::ComponentError;
-use crate::config::{self, ConfigError};
+use crate::config::{Config, ConfigError};
 use crate::home::Home;
 use crate::lock::LockError;
 use crate::platform::{self, PortHolder};
 use control::Status;
+use environment::{Environment, EnvironmentError};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::SocketAddr;
@@ -39,7 +43,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version of [`LaunchConfig`].
-const LAUNCH_SCHEMA: u32 = 1;
+const LAUNCH_SCHEMA: u32 = 2;
 
 /// What a launcher tells a supervisor, in one line on its standard input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,13 +66,16 @@ pub struct LaunchConfig {
     pub hang_timeout_ms: u64,
     /// The first pause before a restart, in milliseconds.
     pub restart_pause_ms: u64,
+    /// What the agent-runner is told, and nobody else.
+    #[serde(serialize_with = "environment::on_a_line")]
+    pub environment: Environment,
 }
 
 impl LaunchConfig {
-    /// What is told for these settings.
+    /// What is told for these settings. Reads the variables for the agent-runner from this process's environment.
     pub fn new(
         home: &Home,
-        settings: &config::Server,
+        config: &Config,
         port: u16,
         local: Option<&Path>,
     ) -> Result<Self, SuperviseError> {
@@ -87,10 +94,11 @@ impl LaunchConfig {
             executable: own_executable(),
             port,
             local,
-            start_timeout_ms: millis(settings.start_timeout),
-            stop_timeout_ms: millis(settings.stop_timeout),
-            hang_timeout_ms: millis(settings.hang_timeout),
-            restart_pause_ms: millis(settings.restart_pause),
+            start_timeout_ms: millis(config.server.start_timeout),
+            stop_timeout_ms: millis(config.server.stop_timeout),
+            hang_timeout_ms: millis(config.server.hang_timeout),
+            restart_pause_ms: millis(config.server.restart_pause),
+            environment: Environment::for_agent_runner(home, config)?,
         })
     }
 
@@ -176,6 +184,9 @@ pub enum SuperviseError {
     /// The settings are wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What the agent-runner is to be told cannot be passed on.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     /// The agent runner cannot be had.
     #[error(transparent)]
     Component(#[from] ComponentError),

@@ -3,13 +3,16 @@
 //! One type is written on one side and read on the other, and it refuses both unknown and missing keys: the
 //! two ends cannot drift apart in silence, which is what happens to contracts made of environment variables.
 
+use super::environment::{self, Environment};
+use super::redact::Redactor;
 use super::token::Token;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::io::{self, BufRead, Read, Write};
 use std::net::SocketAddr;
 
 /// The version of [`ComponentConfig`].
-pub const CONFIG_SCHEMA: u32 = 1;
+pub const CONFIG_SCHEMA: u32 = 2;
 
 /// A line longer than this is refused, whoever sends it.
 pub const MAX_LINE: u64 = 64 * 1024;
@@ -35,6 +38,10 @@ pub struct ComponentConfig {
     pub work_dir: String,
     /// How often a worker heartbeats.
     pub heartbeat_ms: u64,
+    /// Variables the component is to set in its own environment: keys of model providers, for the agent-runner and for nobody
+    /// else. They travel here because an environment can be read by whoever can list processes.
+    #[serde(serialize_with = "environment::on_a_line")]
+    pub environment: Environment,
 }
 
 /// Why a config cannot be used.
@@ -118,13 +125,54 @@ impl Handshake {
     pub fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(line)
     }
+
+    /// The same without secrets, and short enough to be told to others: it goes into records, logs and answers.
+    #[must_use]
+    pub fn cleaned(self, redactor: &Redactor) -> Self {
+        let clean = |text: String| shortened(&redactor.redact(&text)).into_owned();
+        match self {
+            Self::Ready { version, pid, address } => Self::Ready { version: clean(version), pid, address },
+            Self::Failed { reason, hint } => Self::Failed { reason: clean(reason), hint: hint.map(clean) },
+        }
+    }
+}
+
+/// What is told of a text, in bytes. The texts of a failed start together must fit into [`MAX_LINE`], also where JSON needs two
+/// bytes for one.
+const MAX_TOLD: usize = 1000;
+
+/// The beginning of `text`, as much as is told to others; control characters, which could do something to the reader's
+/// terminal and cost six bytes in JSON, are replaced.
+pub fn shortened(text: &str) -> Cow<'_, str> {
+    let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.len() <= MAX_TOLD && !text.contains(odd) {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=text.len().min(MAX_TOLD)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let mut short: String = text[..end].chars().map(|c| if odd(c) { '\u{fffd}' } else { c }).collect();
+    if text.len() > MAX_TOLD {
+        short.push('…');
+    }
+    Cow::Owned(short)
+}
+
+/// `value` as one line that [`read_line`] will read.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`]: it is longer than [`MAX_LINE`].
+pub fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    if line.len() as u64 >= MAX_LINE {
+        let words = format!("a line of {} bytes is too long to be passed on: at most {MAX_LINE}", line.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+    }
+    Ok(line)
 }
 
 /// Writes `value` as one line, at once: the other side waits for it.
 pub fn write_line(mut to: impl Write, value: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    to.write_all(&line)?;
+    to.write_all(&line(value)?)?;
     to.flush()
 }
 
@@ -155,6 +203,7 @@ mod tests {
             token: Token::from("t"),
             work_dir: "/w".to_owned(),
             heartbeat_ms: 1000,
+            environment: serde_json::from_str(r#"{"MY_KEY": "value-4711"}"#).expect("an environment"),
         }
     }
 
@@ -192,7 +241,9 @@ mod tests {
     fn a_config_that_means_nothing_is_refused() {
         let value = serde_json::to_value(config()).expect("serializes");
         for (key, wrong) in [
-            ("schema", serde_json::json!(2)),
+            ("schema", serde_json::json!(1)),
+            ("environment", serde_json::json!(null)),
+            ("environment", serde_json::json!({"MY_KEY": 1})),
             ("component", serde_json::json!("other")),
             ("server_url", serde_json::json!("http://10.0.0.1:7234")),
             ("server_url", serde_json::json!("127.0.0.1:7234")),
@@ -214,9 +265,46 @@ mod tests {
     }
 
     #[test]
+    fn what_a_handshake_says_is_told_without_secrets_and_not_at_length() {
+        let redactor = Redactor::new(&Token::from("token-4711"), &config().environment);
+        let said = |text: &str| {
+            let failed = Handshake::Failed { reason: text.to_owned(), hint: Some(text.to_owned()) };
+            match failed.cleaned(&redactor) {
+                Handshake::Failed { reason, hint } => {
+                    assert_eq!(Some(&reason), hint.as_ref());
+                    reason
+                }
+                Handshake::Ready { .. } => unreachable!("it failed"),
+            }
+        };
+        assert_eq!(said("a value-4711 b token-4711"), "a [redacted MY_KEY] b [redacted token]");
+        assert_eq!(said("two\nlines\x1b[2J"), "two\nlines\u{fffd}[2J");
+        let long = said(&"é\x1b".repeat(100_000));
+        assert!(long.ends_with('…') && long.len() < 2 * MAX_TOLD, "{}", long.len());
+    }
+
+    #[test]
     fn an_endless_line_is_refused() {
         let long = vec![b'x'; 100_000];
         assert!(read_line(&mut long.as_slice()).is_err());
         assert!(read_line(&mut b"".as_slice()).is_err());
+    }
+
+    #[test]
+    fn what_would_be_refused_is_not_written() {
+        let mut count = 0;
+        for length in 65_500..65_560 {
+            let mut written = Vec::new();
+            if write_line(&mut written, &"x".repeat(length)).is_ok() {
+                count += 1;
+                assert_eq!(read_line(&mut written.as_slice()).expect("it was written").len(), length + 3);
+            }
+        }
+        assert!((1..60).contains(&count), "the limit lies elsewhere: {count}");
+    }
+
+    #[test]
+    fn a_config_is_not_shown_with_its_secrets() {
+        assert!(!format!("{:?}", config()).contains("4711"));
     }
 }

@@ -14,6 +14,7 @@ use super::launch::AGENT_RUNNER;
 use super::lifecycle::Policy;
 use super::lock;
 use super::logs::{self, Sink};
+use super::redact::Redactor;
 use super::signals::Signals;
 use super::slot::Slot;
 use super::state::{Identity, STATE_SCHEMA, ServerState, end_leftovers};
@@ -173,6 +174,10 @@ impl Supervisor {
         ];
         let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
         sink.event(&format!("started as process {}, instance {}", std::process::id(), config.instance));
+        let redactor = Redactor::new(&token, &config.environment);
+        for sink in slots.iter().map(|slot| &slot.sink).chain([&sink]) {
+            sink.hide(&redactor);
+        }
         Ok(Self {
             payload: component.digest.as_ref().map(ToString::to_string),
             fleet: Fleet::new(slots.len(), policy, start_timeout, Instant::now()),

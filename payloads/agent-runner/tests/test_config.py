@@ -32,11 +32,27 @@ def test_only_a_shell_may_leave_the_instance_to_the_server() -> None:
         config.parse(line)
 
 
-def test_its_text_form_leaves_out_the_token() -> None:
-    assert "test-token-4711" not in repr(parse())
+def test_its_text_form_leaves_out_the_secrets() -> None:
+    shown = repr(parse(environment={"MY_KEY": "value-4711"}))
+    assert "test-token-4711" not in shown
+    assert "value-4711" not in shown
 
 
-@pytest.mark.parametrize("key", ["schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms"])
+def test_a_wrong_variable_is_named_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match="MY_KEY") as caught:
+        parse(environment={"MY_KEY": "value-4711\0"})
+    assert "4711" not in caught.value.render()
+
+
+def test_the_environment_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "before")
+    config.set_environment(parse(environment={"MY_KEY": "value-4711"}))
+    assert os.environ["MY_KEY"] == "value-4711"
+
+
+@pytest.mark.parametrize(
+    "key", ["schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms", "environment"]
+)
 def test_every_key_is_needed(key: str) -> None:
     with pytest.raises(ConfigError, match=f"lacks keys: {key}$"):
         parse(**{key: None})
@@ -45,9 +61,10 @@ def test_every_key_is_needed(key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("schema", 2),
+        ("schema", 1),
+        ("schema", 3),
         ("schema", True),
-        ("schema", "1"),
+        ("schema", "2"),
         ("component", "internal-server"),
         ("instance", ""),
         ("instance", 3),
@@ -62,6 +79,16 @@ def test_every_key_is_needed(key: str) -> None:
         ("heartbeat_ms", 1.5),
         ("heartbeat_ms", "1000"),
         ("heartbeat_ms", True),
+        ("environment", []),
+        ("environment", "KEY=value"),
+        ("environment", {"": "x"}),
+        ("environment", {"A=B": "x"}),
+        ("environment", {"A\0": "x"}),
+        ("environment", {"\ud800": "x"}),
+        ("environment", {"A": 1}),
+        ("environment", {"A": None}),
+        ("environment", {"A": "x\0"}),
+        ("environment", {"A": "\ud800"}),
         ("server_url", "https://127.0.0.1:7234"),
         ("server_url", "http://127.0.0.1"),
         ("server_url", "http://127.0.0.1:0"),

@@ -180,7 +180,7 @@ def test_a_token_refused_later_is_a_crash_because_a_restart_brings_the_new_one(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"schema": 1}\n', "lacks keys: component, instance"),
+        (b'{"schema": 2}\n', "lacks keys: component, instance"),
         (b"not json\n", "not one line of JSON"),
         (b"\n", "no config arrived"),
         (b"", "no config arrived"),
@@ -203,6 +203,25 @@ def test_an_unknown_key_fails_the_handshake(runner: Runner, server: FakeServer, 
     assert process.handshake()["reason"] == "the config has unknown keys: heartbeats_ms"
     assert process.wait() == 78
     assert server.requests == []
+
+
+def test_a_secret_of_the_config_is_not_in_what_others_see(runner: Runner, server: FakeServer, tmp_path: Path) -> None:
+    process = runner.supervised(config_for(server.url, tmp_path, environment={"OPENAI_API_KEY": "value-4711"}))
+    assert process.handshake()["event"] == "ready"
+    place = Path(f"/proc/{process.popen.pid}")
+    if place.exists():
+        assert b"value-4711" not in (place / "cmdline").read_bytes() + (place / "environ").read_bytes()
+    process.cut_lifeline()
+    process.wait()
+    assert "value-4711" not in process.log()
+
+
+def test_a_proxy_in_the_config_is_not_asked(runner: Runner, server: FakeServer, tmp_path: Path) -> None:
+    with FakeServer() as proxy:
+        variables = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"), proxy.url)
+        process = runner.supervised(config_for(server.url, tmp_path, environment=variables))
+        assert process.handshake()["event"] == "ready"
+        assert proxy.requests == []
 
 
 def test_a_proxy_in_the_environment_is_not_asked(runner: Runner, server: FakeServer, tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ impl From<SuperviseError> for Failure {
             SuperviseError::Io(error) => error.into(),
             SuperviseError::Config(error) => error.into(),
             SuperviseError::Component(error) => error.into(),
+            SuperviseError::Environment(error) => {
+                let hint = error.hint();
+                Self::from_error(Exit::Config, &error).hint(hint)
+            }
             SuperviseError::NotUnicode(_) => {
                 Self::from_error(Exit::Config, &error).hint("use a path whose name is plain text")
             }

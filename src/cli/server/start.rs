@@ -7,11 +7,12 @@ use crate::component;
 use crate::config::Config;
 use crate::home::Home;
 use crate::store::Depth;
-use crate::supervise::LaunchEvent;
 use crate::supervise::client::{Found, look};
 use crate::supervise::control::Status;
+use crate::supervise::environment::Environment;
 use crate::supervise::launch::{self, StartRequest, Started};
 use crate::supervise::lifecycle::Phase;
+use crate::supervise::{LaunchEvent, SuperviseError};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -84,7 +85,7 @@ pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) ->
         request.local = request.local.or_else(|| status.local_binary.map(Into::into));
     }
     // What would keep it from starting again is found out while it still runs.
-    Config::read(home)?;
+    Environment::for_agent_runner(home, &Config::read(home)?).map_err(SuperviseError::from)?;
     let local = request.local.as_deref();
     drop(component::resolve(home, launch::AGENT_RUNNER, local, Depth::Evidence, &Shown::new(output))?);
     stop::stop(home, output)?;

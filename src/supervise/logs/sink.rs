@@ -1,10 +1,12 @@
 //! The writing end: from a component's pipe into its file.
 
 use super::{KEPT, Line, now, rotated};
+use crate::supervise::protocol::shortened;
+use crate::supervise::redact::Redactor;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// A file longer than this is rotated.
@@ -28,6 +30,7 @@ struct State {
     size: u64,
     limit: u64,
     recent: VecDeque<String>,
+    redactor: Redactor,
 }
 
 impl Sink {
@@ -40,9 +43,20 @@ impl Sink {
             size: 0,
             limit: MAX_FILE,
             recent: VecDeque::new(),
+            redactor: Redactor::default(),
         };
         state.reopen()?;
         Ok(Self(Arc::new(Mutex::new(state))))
+    }
+
+    /// From now on, keeps out what `redactor` hides.
+    pub fn hide(&self, redactor: &Redactor) {
+        self.lock().redactor = redactor.clone();
+    }
+
+    /// What is kept out.
+    pub fn redactor(&self) -> Redactor {
+        self.lock().redactor.clone()
     }
 
     /// Writes lines that came on `stream`. A log that cannot be written loses lines; nothing else may
@@ -51,9 +65,12 @@ impl Sink {
         if texts.is_empty() {
             return;
         }
+        self.lock().write(stream, texts);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // A poisoned lock means that a writer panicked; the state is only a file and its length.
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.write(stream, texts);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says something that happened to the component.
@@ -63,14 +80,12 @@ impl Sink {
 
     /// The last lines that the component itself wrote.
     pub fn recent(&self) -> Vec<String> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.recent.iter().cloned().collect()
+        self.lock().recent.iter().cloned().collect()
     }
 
     /// Forgets the last lines: they belong to a process that is gone.
     pub fn forget_recent(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.recent.clear();
+        self.lock().recent.clear();
     }
 }
 
@@ -90,7 +105,7 @@ impl State {
                 time: time.clone(),
                 component: self.component.clone(),
                 stream: stream.to_owned(),
-                text: text.as_ref().to_owned(),
+                text: self.redactor.redact(text.as_ref()).into_owned(),
             };
             if serde_json::to_writer(&mut block, &line).is_ok() {
                 block.push(b'\n');
@@ -99,7 +114,7 @@ impl State {
                 if self.recent.len() == RECENT {
                     self.recent.pop_front();
                 }
-                self.recent.push_back(line.text);
+                self.recent.push_back(shortened(&line.text).into_owned());
             }
         }
         if self.size.saturating_add(block.len() as u64) > self.limit && self.size > 0 {
@@ -130,25 +145,40 @@ impl State {
 #[derive(Debug, Default)]
 struct Cutter {
     rest: Vec<u8>,
+    redactor: Redactor,
 }
 
 impl Cutter {
-    /// Takes `bytes`, and gives the lines that are complete.
+    /// Takes `bytes`, and gives the lines that are complete. How the bytes are divided over calls makes no difference.
     fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.rest.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                self.rest.pop();
+            let body = piece.strip_suffix(b"\n");
+            self.rest.extend_from_slice(body.unwrap_or(piece));
+            while self.rest.len() > MAX_TEXT {
+                lines.push(self.piece());
+            }
+            if body.is_some() {
                 if self.rest.ends_with(b"\r") {
                     self.rest.pop();
                 }
                 lines.push(self.take());
-            } else if self.rest.len() >= MAX_TEXT {
-                lines.push(self.take());
             }
         }
         lines
+    }
+
+    /// The beginning of a line that is too long, cut neither through a secret nor through a character.
+    fn piece(&mut self) -> String {
+        let window = &self.rest[..MAX_TEXT];
+        let whole = self.redactor.cut(window, MAX_TEXT).unwrap_or(MAX_TEXT);
+        let is_start = |at: &usize| self.rest.get(*at).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
+        let start = (whole.saturating_sub(3)..=whole).rev().find(is_start).unwrap_or(whole);
+        let at = self.redactor.cut(window, start).unwrap_or(whole);
+        let rest = self.rest.split_off(at);
+        let text = self.take();
+        self.rest = rest;
+        text
     }
 
     fn take(&mut self) -> String {
@@ -160,7 +190,7 @@ impl Cutter {
 
 /// Writes everything that comes from `pipe` to `sink`, until its end.
 pub async fn pump(mut pipe: impl AsyncRead + Unpin, stream: &'static str, sink: Sink) {
-    let mut cutter = Cutter::default();
+    let mut cutter = Cutter { redactor: sink.redactor(), ..Cutter::default() };
     let mut buffer = vec![0_u8; 8 * 1024];
     loop {
         match pipe.read(&mut buffer).await {
@@ -176,6 +206,9 @@ pub async fn pump(mut pipe: impl AsyncRead + Unpin, stream: &'static str, sink: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervise::environment::Environment;
+    use crate::supervise::token::Token;
+    use proptest::prelude::*;
 
     #[test]
     fn any_bytes_become_lines() {
@@ -184,8 +217,64 @@ mod tests {
         assert_eq!(cutter.push(b"c\n\n"), ["bc", ""]);
         assert_eq!(cutter.push(b"\xff\xfe\n"), ["\u{fffd}\u{fffd}"]);
         let lines = cutter.push(&vec![b'x'; MAX_TEXT + 10]);
-        assert_eq!(lines.len(), 1);
-        assert!(cutter.rest.is_empty());
+        assert_eq!((lines.len(), lines[0].len(), cutter.rest.len()), (1, MAX_TEXT, 10));
+    }
+
+    proptest! {
+        #[test]
+        fn lines_do_not_depend_on_how_the_bytes_arrive(
+            lengths in prop::collection::vec((0_usize..200_000, any::<bool>()), 1..4),
+            cuts in prop::collection::vec(1_usize..70_000, 0..12),
+        ) {
+            let token = Token::from("0123456789abcdef");
+            let redactor = Redactor::new(&token, &Environment::default());
+            let mut bytes = Vec::new();
+            for (length, ended) in lengths {
+                let start = bytes.len();
+                while bytes.len() < start + length {
+                    bytes.extend_from_slice(b"-0123456789abcdef-");
+                    bytes.extend_from_slice("\u{20ac}".as_bytes());
+                }
+                if ended {
+                    bytes.extend_from_slice(b"\r\n");
+                }
+            }
+            let all = |chunks: Vec<&[u8]>| {
+                let mut cutter = Cutter { redactor: redactor.clone(), ..Cutter::default() };
+                let mut lines: Vec<String> = chunks.into_iter().flat_map(|chunk| cutter.push(chunk)).collect();
+                lines.push(cutter.take());
+                lines
+            };
+            let whole = all(vec![&bytes]);
+            let mut rest = bytes.as_slice();
+            let mut chunks = Vec::new();
+            for cut in cuts {
+                let (chunk, after) = rest.split_at(cut.min(rest.len()));
+                chunks.push(chunk);
+                rest = after;
+            }
+            chunks.push(rest);
+            prop_assert_eq!(&whole, &all(chunks));
+            prop_assert_eq!(whole.concat().len(), bytes.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')).count());
+            for line in &whole {
+                prop_assert!(line.len() <= MAX_TEXT);
+                prop_assert!(!line.contains(char::REPLACEMENT_CHARACTER), "a character in two pieces");
+                let shown = redactor.redact(line);
+                prop_assert!(!shown.contains("9a") && !shown.contains("-01"), "a token in two pieces");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_neither_kept_nor_told() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("c.log");
+        let sink = Sink::open(path.clone(), "c").expect("opens");
+        sink.hide(&Redactor::new(&Token::from("0123456789abcdef"), &Environment::default()));
+        sink.write("stderr", &["the token 0123456789abcdef!"]);
+        let kept = fs_err::read_to_string(path).expect("read");
+        assert!(kept.contains("the token [redacted token]!"), "{kept}");
+        assert_eq!(sink.recent(), ["the token [redacted token]!"]);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use crate::platform;
 use crate::store::{self, Silent};
 use crate::supervise::LaunchEvent;
 use crate::supervise::child::{self, Message, Said};
+use crate::supervise::environment::Environment;
 use crate::supervise::fleet::{Effect, Happening};
+use crate::supervise::launch::AGENT_RUNNER;
 use crate::supervise::lifecycle::{Action, Because, Event, Phase};
 use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, Handshake};
 use crate::supervise::state::Identity;
@@ -140,6 +142,10 @@ impl Supervisor {
         let server = self.server.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.config.port)));
         let slot = &mut self.slots[index];
         slot.begin();
+        let environment = match slot.name {
+            AGENT_RUNNER => self.config.environment.clone(),
+            _ => Environment::default(),
+        };
         let config = ComponentConfig {
             schema: CONFIG_SCHEMA,
             component: slot.name.to_owned(),
@@ -148,6 +154,7 @@ impl Supervisor {
             token: self.token.clone(),
             work_dir: slot.work_dir.display().to_string(),
             heartbeat_ms: HEARTBEAT_MS,
+            environment,
         };
         let messages = self.messages.0.clone();
         let running =

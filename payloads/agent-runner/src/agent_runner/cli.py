@@ -92,6 +92,7 @@ def _standalone(argv: list[str]) -> int:
         token=_read_token(flags["--token-file"]),
         work_dir=os.path.abspath(flags["--work-dir"]),
         heartbeat_ms=int(heartbeat),
+        environment={},  # a shell gives its own
     )
     return process.standalone(settings)
 

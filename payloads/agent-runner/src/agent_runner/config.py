@@ -12,28 +12,38 @@ if TYPE_CHECKING:  # importing typing costs a tenth of the whole start
     from typing import Any
 
 COMPONENT = "agent-runner"
-SCHEMA = 1
+SCHEMA = 2
 MAX_LINE = 64 * 1024
-_KEYS = ("schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms")
+_KEYS = ("schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms", "environment")
 _UPGRADE = "the supervisor and agent-runner are of different versions; install stigmer again"
 _LOOPBACK = "the server listens on loopback only, for example http://127.0.0.1:7234"
 
 
 class Config:
-    """A checked configuration. Its text form leaves out the token.
+    """A checked configuration. Its text form leaves out the token and the environment.
 
     An instance of None means the one of the server, whatever that is: a worker from a shell has no other.
     """
 
-    __slots__ = ("heartbeat_ms", "host", "instance", "port", "server_url", "token", "work_dir")
+    __slots__ = ("environment", "heartbeat_ms", "host", "instance", "port", "server_url", "token", "work_dir")
 
-    def __init__(self, *, instance: str | None, server_url: str, token: str, work_dir: str, heartbeat_ms: int) -> None:
+    def __init__(
+        self,
+        *,
+        instance: str | None,
+        server_url: str,
+        token: str,
+        work_dir: str,
+        heartbeat_ms: int,
+        environment: dict[str, str],
+    ) -> None:
         self.instance = None if instance is None else _text("instance", instance)
         self.server_url = _text("server_url", server_url)
         self.host, self.port = parse_server_url(self.server_url)
         self.token = _token(token)
         self.work_dir = _text("work_dir", work_dir)
         self.heartbeat_ms = _milliseconds(heartbeat_ms)
+        self.environment = _environment(environment)
 
     def __repr__(self) -> str:
         return f"Config(instance={self.instance!r}, server_url={self.server_url!r}, work_dir={self.work_dir!r})"
@@ -64,6 +74,15 @@ def parse(line: bytes) -> Config:
         raise ConfigError(f"the config is for {value['component']!r}, this is {COMPONENT}")
     _text("instance", value["instance"])  # a supervisor always knows it, so here null is a mistake
     return Config(**{key: value[key] for key in _KEYS if key not in ("schema", "component")})
+
+
+def set_environment(settings: Config) -> None:
+    """Sets the variables of the config in this process, where the providers' libraries look for their keys.
+
+    They come on standard input because the environment a process is started with can be read by whoever can list
+    processes. What is set afterwards cannot.
+    """
+    os.environ.update(settings.environment)
 
 
 def prepare_work_dir(path: str) -> None:
@@ -112,6 +131,26 @@ def _token(value: object) -> str:
     if not isinstance(value, str) or not value or not all("!" <= character <= "~" for character in value):
         raise ConfigError("token must be printable ASCII without spaces")
     return value
+
+
+def _environment(value: object) -> dict[str, str]:
+    """The values are secrets: an error names the variable only."""
+    if not isinstance(value, dict):
+        raise ConfigError("environment must be an object")
+    for name, text in value.items():
+        if not name or "=" in name or "\0" in name or not _encodable(name):
+            raise ConfigError("environment has a name that no variable can have")
+        if not isinstance(text, str) or "\0" in text or not _encodable(text):
+            raise ConfigError(f"environment has a value for {name} that no variable can have")
+    return value
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can express
+        return False
+    return True
 
 
 def _milliseconds(value: object) -> int:

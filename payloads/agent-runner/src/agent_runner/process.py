@@ -32,6 +32,7 @@ def supervised(handshake: int) -> int:
     """Config from standard input, handshake to `handshake`, until the supervisor is gone or says stop."""
     try:
         settings = config.parse(_read_line(0))
+        config.set_environment(settings)  # before anything large is imported: some libraries look once
         config.prepare_work_dir(settings.work_dir)
     except RunnerError as error:
         return _failed(handshake, error)

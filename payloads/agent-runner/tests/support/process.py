@@ -16,13 +16,14 @@ from support.server import INSTANCE, PATIENCE, TOKEN
 def config_for(url: str, work: Path, **changes: Any) -> dict[str, Any]:
     """A complete config; `changes` replaces values, and None removes the key."""
     config: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "component": "agent-runner",
         "instance": INSTANCE,
         "server_url": url,
         "token": TOKEN,
         "work_dir": str(work),
         "heartbeat_ms": 20,
+        "environment": {},
     } | changes
     return {key: value for key, value in config.items() if value is not None}
 

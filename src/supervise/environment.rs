@@ -1,0 +1,406 @@
+//! What a component finds in its environment, and what only the agent-runner is told.
+//!
+//! An environment is inherited by everybody below, shown by `ps e`, and may be of any size. So the platform's processes get
+//! what is on a list ([`plain`]) and nothing else, and the variables that may hold a secret go another way: the
+//! launcher reads them ([`Environment::for_agent_runner`]), and they travel over standard input, first to the supervisor,
+//! then to the agent-runner and nobody else. See `docs/decisions/0012-secrets-on-the-config-line.md`.
+
+mod file;
+
+use crate::config::Config;
+use crate::home::Home;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serializer};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What every process of the platform may see. None of these is a secret.
+const PLAIN: [&str; 44] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TZDIR",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "STIGMER_HOME",
+    "STIGMER_LOCK_TIMEOUT",
+    "NO_COLOR",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "__CF_USER_TEXT_ENCODING",
+    // Without these a program on Windows does not start, or does not find the person's directories.
+    "ALLUSERSPROFILE",
+    "APPDATA",
+    "CommonProgramFiles",
+    "CommonProgramFiles(x86)",
+    "CommonProgramW6432",
+    "COMPUTERNAME",
+    "ComSpec",
+    "HOMEDRIVE",
+    "HOMEPATH",
+    "LOCALAPPDATA",
+    "NUMBER_OF_PROCESSORS",
+    "OS",
+    "PATHEXT",
+    "PROCESSOR_ARCHITECTURE",
+    "ProgramData",
+    "ProgramFiles",
+    "ProgramFiles(x86)",
+    "ProgramW6432",
+    "PUBLIC",
+    "SystemDrive",
+    "SystemRoot",
+    "USERNAME",
+    "USERPROFILE",
+    "windir",
+];
+
+/// Families of such variables.
+const PLAIN_FAMILIES: [&str; 2] = ["LC_", "XDG_"];
+
+/// What the agent-runner is told without being asked for: the keys of model providers, and how they are reached.
+const PROVIDERS: [&str; 15] = [
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "OPENAI_API_KEY",
+    "OPENAI_ORG_ID",
+    "OPENAI_ORGANIZATION",
+    "OPENAI_PROJECT_ID",
+    "OLLAMA_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_API_URL",
+    "OPENAI_BASE_URL",
+    "OPENAI_API_BASE",
+    "OPENAI_PROXY",
+    "OLLAMA_HOST",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+];
+
+/// The same for proxies, whose addresses may hold a password; in small letters too.
+const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+
+/// Values that are an address: what is secret in them is who signs in there, and with what.
+const ADDRESSES: [&str; 9] = [
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_API_URL",
+    "OPENAI_BASE_URL",
+    "OPENAI_API_BASE",
+    "OPENAI_PROXY",
+    "OLLAMA_HOST",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+];
+
+/// Values that are no secret. Blanking out a path or a host name would make logs unreadable.
+const OPEN: [&str; 3] = ["NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+
+/// A value longer than this, in bytes, is refused.
+const MAX_VALUE: usize = 16 * 1024;
+
+/// All variables together, as the config line has them, in bytes: three quarters of it; the rest is for paths and addresses.
+const MAX_ALL: usize = 48 * 1024;
+
+/// Gives the process that `command` starts the variables that are on the list, and no others.
+pub fn only_plain(command: &mut Command) -> &mut Command {
+    command.env_clear().envs(plain(std::env::vars_os()))
+}
+
+/// Those of `variables` that every process of the platform may see.
+fn plain(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> impl Iterator<Item = (OsString, OsString)> {
+    variables.filter(|(name, _)| name.to_str().is_some_and(is_plain))
+}
+
+fn is_plain(name: &str) -> bool {
+    PLAIN.iter().any(|plain| same_name(plain, name))
+        || PLAIN_FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+/// Whether two names are one variable, which depends on the system.
+fn same_name(a: &str, b: &str) -> bool {
+    if cfg!(windows) { a.eq_ignore_ascii_case(b) } else { a == b }
+}
+
+/// A value that nobody is shown: its debug form hides it, and it has no serialized form of its own.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// Variables for the agent-runner, by name. Cannot be serialized but by [`on_a_line`], which a field must ask for by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Environment(BTreeMap<String, Secret>);
+
+/// Writes the values. For the fields that travel over standard input, and for no others.
+pub fn on_a_line<S: Serializer>(environment: &Environment, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(environment.0.len()))?;
+    for (name, value) in &environment.0 {
+        map.serialize_entry(name, value.reveal())?;
+    }
+    map.end()
+}
+
+/// Why the variables for the agent-runner cannot be had. Names a variable, never its value.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The value would have to be told in JSON and cannot be.
+    #[error("the value of the variable {name} is not valid Unicode")]
+    NotUnicode {
+        /// The variable.
+        name: String,
+    },
+    /// The value is longer than any key is.
+    #[error("the value of the variable {name} has {bytes} bytes, and at most {MAX_VALUE} are passed on")]
+    TooLong {
+        /// The variable.
+        name: String,
+        /// Its length.
+        bytes: usize,
+    },
+    /// All together do not fit.
+    #[error(
+        "the variables for the agent-runner have {bytes} bytes together, and at most {MAX_ALL} are passed on; the longest is {name}"
+    )]
+    TooMuch {
+        /// Their size as JSON.
+        bytes: usize,
+        /// The longest of them.
+        name: String,
+    },
+    /// Others can read the file.
+    #[error("`{}` can be read by others (mode {mode:03o}), and it holds secrets", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file is not what it should be.
+    #[error("`{}`, line {line}: {what}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl EnvironmentError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Io(_) => "mend that, or remove the file: it is optional".to_owned(),
+            Self::NotUnicode { name } | Self::TooLong { name, .. } => {
+                format!("correct it, or start without it: `env -u {name} stigmer server`")
+            }
+            Self::TooMuch { .. } => {
+                "pass fewer: see `[agent-runner] environment` in config.toml, and secrets.env".to_owned()
+            }
+            Self::Exposed { path, .. } => format!("`chmod 600 '{}'`", path.display()),
+            Self::Syntax { .. } => "docs/configuration.md says what the file may hold".to_owned(),
+        }
+    }
+}
+
+impl Environment {
+    /// The variables for the agent-runner: of this process, those that providers need and those that `config` adds; for
+    /// what is not set there, `secrets.env` in `home`.
+    ///
+    /// # Errors
+    /// A value cannot be passed on, or the file cannot be used.
+    pub fn for_agent_runner(home: &Home, config: &Config) -> Result<Self, EnvironmentError> {
+        let mut found = file::read(&home.secrets())?;
+        let wanted = |name: &str| {
+            PROVIDERS.iter().any(|known| same_name(known, name))
+                || PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name))
+                || config.agent_runner.environment.iter().any(|names| names.matches(name))
+        };
+        found.extend(chosen(std::env::vars_os(), wanted)?);
+        Self::checked(found)
+    }
+
+    fn checked(variables: BTreeMap<String, String>) -> Result<Self, EnvironmentError> {
+        for (name, value) in &variables {
+            if value.len() > MAX_VALUE {
+                return Err(EnvironmentError::TooLong { name: name.clone(), bytes: value.len() });
+            }
+        }
+        let bytes = serde_json::to_vec(&variables).map_err(io::Error::from)?.len();
+        if bytes > MAX_ALL {
+            let longest = variables.into_iter().max_by_key(|(_, value)| value.len());
+            let name = longest.map(|(name, _)| name).unwrap_or_default();
+            return Err(EnvironmentError::TooMuch { bytes, name });
+        }
+        Ok(Self(variables.into_iter().map(|(name, value)| (name, Secret(value))).collect()))
+    }
+
+    /// What of the values must not be seen, each with the name it goes by.
+    pub fn secrets(&self) -> Vec<(&str, &str)> {
+        let mut found = Vec::new();
+        for (name, value) in &self.0 {
+            for part in secret_parts(name, value.reveal()) {
+                found.push((name.as_str(), part));
+            }
+        }
+        found
+    }
+}
+
+/// Those of `variables` that are `wanted` and set to something.
+fn chosen(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, String>, EnvironmentError> {
+    let mut found = BTreeMap::new();
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|name| wanted(name)) else {
+            continue;
+        };
+        let Ok(value) = value.into_string() else {
+            return Err(EnvironmentError::NotUnicode { name: name.to_owned() });
+        };
+        if !value.is_empty() {
+            found.insert(name.to_owned(), value);
+        }
+    }
+    Ok(found)
+}
+
+fn secret_parts<'a>(name: &str, value: &'a str) -> Vec<&'a str> {
+    let is = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if is(&OPEN) {
+        return Vec::new();
+    }
+    if is(&ADDRESSES) {
+        let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
+        let place = rest.split('/').next().unwrap_or_default();
+        let Some((who, _)) = place.rsplit_once('@') else {
+            return Vec::new();
+        };
+        let mut parts = vec![who];
+        parts.extend(who.split_once(':').into_iter().flat_map(|(user, password)| [user, password]));
+        return parts;
+    }
+    // A key of several lines is logged line by line.
+    value.lines().map(str::trim).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(pairs: &[(&str, &str)]) -> impl Iterator<Item = (OsString, OsString)> {
+        let owned: Vec<_> = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        owned.into_iter()
+    }
+
+    #[test]
+    fn only_what_is_on_the_list_is_passed_on() {
+        let given = variables(&[
+            ("PATH", "/bin"),
+            ("LC_ALL", "C"),
+            ("XDG_RUNTIME_DIR", "/run"),
+            ("ANTHROPIC_API_KEY", "k"),
+            ("https_proxy", "p"),
+            ("BASH_FUNC_cd%%", "() { :; }"),
+            ("PATHOLOGICAL", "x"),
+            ("LD_PRELOAD", "x"),
+            ("NOTIFY_SOCKET", "x"),
+        ]);
+        let names: Vec<_> = plain(given).map(|(name, _)| name).collect();
+        assert_eq!(names, ["PATH", "LC_ALL", "XDG_RUNTIME_DIR"]);
+        let both = PROVIDERS.iter().chain(&PROXIES).filter(|name| is_plain(name));
+        assert_eq!(both.count(), 0, "a variable is both for all and for one");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_passed_on_is_named_and_not_shown() {
+        let long = "v".repeat(MAX_VALUE + 1);
+        let error = Environment::checked(BTreeMap::from([("MY_KEY".to_owned(), long)])).unwrap_err();
+        assert!(error.to_string().contains("MY_KEY") && !error.to_string().contains("vvv"), "{error}");
+
+        let much = (0..4).map(|n| (format!("KEY_{n}"), "\u{1}".repeat(MAX_VALUE / 4))).collect();
+        let error = Environment::checked(much).unwrap_err();
+        assert!(matches!(error, EnvironmentError::TooMuch { .. }), "{error}");
+
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStringExt;
+            let odd = [(OsString::from("MY_KEY"), OsString::from_vec(b"secret\xff".to_vec()))];
+            let error = chosen(odd.into_iter(), |_| true).unwrap_err();
+            assert!(error.to_string().contains("MY_KEY") && !error.to_string().contains("secret"));
+            let odd = [(OsString::from("OTHER"), OsString::from_vec(b"\xff".to_vec()))];
+            assert_eq!(chosen(odd.into_iter(), |name| name == "MY_KEY").expect("not asked for").len(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_passed_on_fits_into_a_line() {
+        use crate::supervise::protocol::MAX_LINE;
+        assert!(u64::try_from(MAX_ALL).is_ok_and(|all| all <= MAX_LINE * 3 / 4));
+    }
+
+    #[test]
+    fn an_empty_variable_is_none() {
+        let found = chosen(variables(&[("A", ""), ("B", "b")]), |_| true).expect("fine");
+        assert_eq!(found, BTreeMap::from([("B".to_owned(), "b".to_owned())]));
+    }
+
+    #[test]
+    fn what_is_secret_in_a_value() {
+        let parts = |name, value| secret_parts(name, value);
+        assert_eq!(parts("OPENAI_API_KEY", "sk-1"), ["sk-1"]);
+        assert_eq!(parts("MY_PEM", "begin\nmiddle\r\nend"), ["begin", "middle", "end"]);
+        assert_eq!(parts("NO_PROXY", "localhost"), [""; 0]);
+        assert_eq!(parts("OLLAMA_HOST", "http://127.0.0.1:11434"), [""; 0]);
+        assert_eq!(parts("https_proxy", "http://me:pass@proxy:3128/"), ["me:pass", "me", "pass"]);
+        assert_eq!(parts("ALL_PROXY", "token@proxy"), ["token"]);
+    }
+
+    #[test]
+    fn nothing_shows_a_value_unless_it_is_asked_to() {
+        let one = Environment(BTreeMap::from([("KEY".to_owned(), Secret::from("value-4711"))]));
+        assert!(!format!("{one:?}").contains("4711"));
+        let line = on_a_line(&one, serde_json::value::Serializer).expect("serializes");
+        assert_eq!(line, serde_json::json!({"KEY": "value-4711"}));
+    }
+}
