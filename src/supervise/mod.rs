@@ -6,6 +6,7 @@
 //!
 //! - [`launch`]: the short-lived process a person starts; finds a supervisor or brings one up.
 //! - [`supervisor`]: the one loop that owns all state.
+//! - [`health`]: whether what lives is of use.
 //! - [`child`]: one process: streams, end, tidying up.
 //! - [`protocol`]: what is said between supervisor and component. [`control`], [`client`]: between command and supervisor.
 //! - [`lock`], [`state`], [`token`]: one supervisor per home, how it is found, who may ask it.
@@ -17,6 +18,7 @@ pub mod client;
 pub mod control;
 pub mod environment;
 pub mod fleet;
+pub mod health;
 pub mod launch;
 pub mod lifecycle;
 pub mod lock;

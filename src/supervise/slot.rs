@@ -21,6 +21,8 @@ pub(super) struct Slot {
     pub(super) sink: Sink,
     pub(super) work_dir: PathBuf,
     pub(super) running: Option<Running>,
+    /// Its present process by its own account: where it is a script, that may be another one than we started.
+    pub(super) told_pid: Option<u32>,
     /// How many processes it has had.
     pub(super) number: u64,
     pub(super) began: Instant,
@@ -48,6 +50,7 @@ impl Slot {
             sink: Sink::open(log.clone(), name)?,
             work_dir,
             running: None,
+            told_pid: None,
             number: 0,
             began: Instant::now(),
             address: None,
@@ -82,12 +85,14 @@ impl Slot {
         self.number += 1;
         self.began = Instant::now();
         self.refusal = None;
+        self.told_pid = None;
         self.sink.forget_recent();
     }
 
     /// Its process says it is ready.
-    pub(super) fn is_ready(&mut self, version: String, address: Option<SocketAddr>) {
+    pub(super) fn is_ready(&mut self, version: String, pid: u32, address: Option<SocketAddr>) {
         self.version = Some(version);
+        self.told_pid = Some(pid);
         self.address = address;
         let took = self.began.elapsed().as_millis();
         self.sink.event(&format!("ready after {took} ms"));

@@ -2,14 +2,16 @@
 //!
 //! Single-threaded on purpose. Nothing here is shared, so nothing is locked; and on Linux the kernel's
 //! notice of a parent's death is bound to the *thread* that started the child, which here is the process itself.
-//! Nothing ticks: between two events the process sleeps.
+//! Between two events the process sleeps; one thing only happens by the clock, that the server is asked how it is.
 
 mod processes;
 mod stopping;
+mod watching;
 
 use super::child::{Message, Program};
 use super::control::{self, Asked, Command, Reply, Status};
 use super::fleet::{Fleet, Happening, SERVER as SERVER_INDEX};
+use super::health::Health;
 use super::launch::AGENT_RUNNER;
 use super::lifecycle::Policy;
 use super::lock;
@@ -31,6 +33,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
+use watching::Probed;
 
 /// The component that all others need.
 pub const SERVER: &str = "stigmer-server";
@@ -127,6 +130,8 @@ struct Supervisor {
     sink: Sink,
     /// What is decided about the components; here it is only done.
     fleet: Fleet,
+    health: Health,
+    probes: (mpsc::UnboundedSender<Probed>, mpsc::UnboundedReceiver<Probed>),
     slots: Vec<Slot>,
     messages: (mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>),
     /// Where the server listens, from its first readiness on: workers keep this address over its restarts.
@@ -180,6 +185,8 @@ impl Supervisor {
         }
         Ok(Self {
             payload: component.digest.as_ref().map(ToString::to_string),
+            health: Health::new(slots.len()),
+            probes: mpsc::unbounded_channel(),
             fleet: Fleet::new(slots.len(), policy, start_timeout, Instant::now()),
             home,
             config,
@@ -207,6 +214,7 @@ impl Supervisor {
                 // Processes first: what they say is the ground of every answer.
                 biased;
                 Some(message) = self.messages.1.recv() => self.hear(message).await,
+                Some(probed) = self.probes.1.recv() => self.probed(probed).await,
                 Some(question) = asked.recv() => self.answer(question).await,
                 name = signals.next() => {
                     self.sink.event(&format!("told to stop by {name}"));
@@ -223,10 +231,12 @@ impl Supervisor {
 
     /// When something is due by itself.
     fn next_time(&self) -> Option<Instant> {
-        self.fleet.timer().into_iter().chain(self.stopping).min()
+        [self.fleet.timer(), self.health.due(), self.stopping].into_iter().flatten().min()
     }
 
     async fn times(&mut self, now: Instant) {
+        // First: if the machine slept, no other time has really come.
+        self.watch(now).await;
         self.happen(Happening::Time).await;
         if let Some(due) = self.stopping
             && due <= now

@@ -23,13 +23,13 @@ impl Supervisor {
             return;
         }
         match message.said {
-            Said::Handshake(Ok(Handshake::Ready { version, address, .. }))
+            Said::Handshake(Ok(Handshake::Ready { version, address, pid }))
                 if index != SERVER_INDEX || address.is_some() =>
             {
                 if self.fleet.phase(index) != Phase::Starting {
                     return;
                 }
-                slot.is_ready(version, address);
+                slot.is_ready(version, pid, address);
                 let event = LaunchEvent::Ready {
                     component: slot.name.to_owned(),
                     address,
@@ -74,6 +74,7 @@ impl Supervisor {
 
     /// Lets something happen, and does what follows from it.
     pub(super) async fn happen(&mut self, what: Happening) {
+        self.note_health(what);
         let effects = self.fleet.on(what, Instant::now(), &mut chance);
         for (index, slot) in self.slots.iter_mut().enumerate() {
             slot.note(self.fleet.phase(index));
@@ -146,6 +147,7 @@ impl Supervisor {
             AGENT_RUNNER => self.config.environment.clone(),
             _ => Environment::default(),
         };
+        self.health.begin(index);
         let config = ComponentConfig {
             schema: CONFIG_SCHEMA,
             component: slot.name.to_owned(),
