@@ -91,7 +91,7 @@ fn a_second_start_changes_nothing_and_says_what_differs() {
 fn of_many_starts_at_once_one_starts() {
     let platform = Platform::new(GOOD);
     let words = platform.start_words(&["--json"]);
-    let launchers: Vec<_> = (0..8)
+    let launchers: Vec<_> = (0..20)
         .map(|_| {
             let mut command = platform.command(&words);
             command.stdout(std::process::Stdio::piped()).spawn().expect("stigmer runs")

@@ -12,7 +12,7 @@ use crate::services::role::{self, Leash};
 use crate::services::{ServiceError, server, workflow_runner};
 use crate::supervise::environment::Environment;
 use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, write_line};
-use crate::supervise::supervisor::{self, HEARTBEAT_MS, SERVER, WORKFLOW_RUNNER};
+use crate::supervise::supervisor::{self, HEARTBEAT_MS, Place, SERVER, WORKFLOW_RUNNER};
 use crate::supervise::token::Token;
 use crate::supervise::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use clap::Subcommand;
@@ -100,7 +100,7 @@ impl SupervisorArgs {
             // A launcher that went away does not hear the rest; that is its own affair.
             let _ = write_line(io::stdout().lock(), event);
         };
-        match supervisor::run(&home, config, Box::new(report)) {
+        match supervisor::run(&home, config, Place::Background, Box::new(report)) {
             Ok(()) => Ok(0),
             Err(error) if supervised => {
                 // A component's failure the launcher has heard already; ours it must hear now, and says it to the person.

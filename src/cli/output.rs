@@ -66,6 +66,11 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
+    /// Says to the person what to do, on standard error.
+    pub fn hint(self, text: impl fmt::Display) {
+        self.note(format_args!("   {} {text}", console::style("hint:").cyan().for_stderr()));
+    }
+
     /// Whether somebody watches standard error, so that progress makes sense.
     pub fn is_watched(self) -> bool {
         console::user_attended_stderr()

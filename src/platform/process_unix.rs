@@ -111,6 +111,13 @@ pub fn ask_to_end(pid: u32) -> bool {
     to_pid(pid).is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok())
 }
 
+/// Ends the process `pid`, and nothing that it started. One that is gone is no error.
+pub fn kill(pid: u32) {
+    if let Some(pid) = to_pid(pid) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
 /// Ends the whole process group that `pid` leads. A group that is gone is no error.
 pub fn kill_group(pid: u32) {
     if let Some(pid) = to_pid(pid) {
@@ -172,6 +179,18 @@ pub fn own_program() -> io::Result<PathBuf> {
 #[cfg(not(target_os = "linux"))]
 pub fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
+}
+
+/// What runs `program`. If that is [`own_program`], the process is called as this one was: nobody knows a program by the
+/// name of a link below `/proc`.
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if own_program().is_ok_and(|own| own == program)
+        && let Some(name) = std::env::args_os().next()
+    {
+        command.arg0(name);
+    }
+    command
 }
 
 /// Where to read the running executable from: its path, or the file itself if an update has put another one there

@@ -80,6 +80,11 @@ pub fn kill_group(pid: u32) {
     }
 }
 
+/// Ends the process `pid`, and nothing that it started. One that is gone is no error.
+pub fn kill(pid: u32) {
+    kill_group(pid);
+}
+
 /// Waits until the process named by `pid` and `started` has ended; `false` if it still runs after `limit`.
 pub fn wait_for_end(pid: u32, started: u64, limit: Duration) -> bool {
     let Some(process) = Process::open(pid, PROCESS_SYNCHRONIZE) else {
@@ -96,6 +101,11 @@ pub fn wait_for_end(pid: u32, started: u64, limit: Duration) -> bool {
 /// What to execute to run this executable again. A running file cannot be replaced here, only renamed.
 pub fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
+}
+
+/// What runs `program`.
+pub fn command(program: &Path) -> Command {
+    Command::new(program)
 }
 
 /// Where to read the running executable from. It cannot be replaced while it runs.

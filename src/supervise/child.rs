@@ -101,7 +101,7 @@ pub async fn start(
     messages: mpsc::UnboundedSender<Message>,
 ) -> io::Result<Running> {
     let line = protocol::line(config)?;
-    let mut command = std::process::Command::new(&program.path);
+    let mut command = platform::command(&program.path);
     environment::only_plain(&mut command)
         .args(&program.args)
         .current_dir(&program.directory)

@@ -4,14 +4,18 @@ use super::control::{Command, Reply, Request, Status};
 use super::protocol::{read_line, write_line};
 use super::state::{ServerState, end_leftovers, last_sign_of_life};
 use super::token::Token;
-use super::{SuperviseError, lock};
+use super::{StartFailure, SuperviseError, lock};
 use crate::home::Home;
+use crate::platform;
 use std::io::{self, BufReader};
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a supervisor may take to answer. It has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a supervisor that stops may say nothing. It speaks every second; more than that is for a busy machine.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is found when a home's supervisor is looked for.
 #[derive(Debug)]
@@ -61,9 +65,23 @@ pub fn end_remains(home: &Home) -> Result<bool, SuperviseError> {
     Ok(!ended.is_empty())
 }
 
+/// Ends the supervisor described by `state`, which does not answer, and then what it has left running.
+///
+/// # Errors
+/// It cannot be ended.
+pub fn end_hung(home: &Home, state: &ServerState) -> Result<(), SuperviseError> {
+    if state.identity.is_alive() {
+        platform::kill(state.identity.pid);
+        if !state.identity.wait_for_end(STOP_PATIENCE) {
+            return Err(SuperviseError::Hung { pid: state.identity.pid });
+        }
+    }
+    end_remains(home).map(drop)
+}
+
 fn look_at(home: &Home, state: ServerState) -> Found {
     let mut answer = None;
-    let outcome = ask(home, &state, Command::Status, |reply| {
+    let outcome = ask(home, &state, Command::Status, PATIENCE, |reply| {
         if let Reply::Status(status) = reply {
             answer = Some(status.clone());
         }
@@ -81,32 +99,81 @@ fn look_at(home: &Home, state: ServerState) -> Found {
     }
 }
 
+/// What has become of a start that somebody else had begun.
+#[derive(Debug)]
+pub enum Awaited {
+    /// It is over, and this runs.
+    Runs(Box<Status>),
+    /// It has failed, and nothing is left of it.
+    Failed(Box<StartFailure>),
+    /// It was stopped before it came to its end.
+    Stopped,
+}
+
+/// Waits until the start that the supervisor described by `state` is busy with is over, at most for `limit`.
+///
+/// # Errors
+/// The supervisor is not there, refuses, or falls silent.
+pub fn await_start(home: &Home, state: &ServerState, limit: Duration) -> io::Result<Awaited> {
+    let mut awaited = Awaited::Stopped;
+    ask(home, state, Command::Await, limit, |reply| match reply {
+        Reply::Status(status) => awaited = Awaited::Runs(status.clone()),
+        Reply::Failed(failure) => awaited = Awaited::Failed(failure.clone()),
+        _ => {}
+    })?;
+    // Of a supervisor on its way out, nothing is left only when it is gone itself.
+    if !matches!(awaited, Awaited::Runs(_)) && !state.identity.wait_for_end(STOP_PATIENCE) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(awaited)
+}
+
+/// How everything is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Everybody is asked, and has time to finish.
+    Asked,
+    /// At once.
+    Now,
+}
+
 /// Tells the supervisor described by `state` to stop, hears whom it waits for, and returns when its process is gone.
 ///
 /// # Errors
 /// It is not there, refuses, or falls silent.
-pub fn stop(home: &Home, state: &ServerState, mut waiting: impl FnMut(&[String])) -> io::Result<()> {
-    ask(home, state, Command::Stop, |reply| {
+pub fn stop(
+    home: &Home,
+    state: &ServerState,
+    manner: Manner,
+    mut waiting: impl FnMut(&[String]),
+) -> io::Result<()> {
+    let command = match manner {
+        Manner::Asked => Command::Stop,
+        Manner::Now => Command::Kill,
+    };
+    ask(home, state, command, STOP_PATIENCE, |reply| {
         if let Reply::Stopping { waiting_for } = reply {
             waiting(waiting_for);
         }
     })?;
-    if state.identity.wait_for_end(Duration::from_secs(10)) {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::TimedOut.into())
-    }
+    if state.identity.wait_for_end(STOP_PATIENCE) { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
 }
 
-/// Sends one command, and hears every answer until the supervisor hangs up.
-fn ask(home: &Home, state: &ServerState, command: Command, mut hear: impl FnMut(&Reply)) -> io::Result<()> {
+/// Sends one command, and hears every answer until the supervisor hangs up. Between two answers it may take `patience`.
+fn ask(
+    home: &Home,
+    state: &ServerState,
+    command: Command,
+    patience: Duration,
+    mut hear: impl FnMut(&Reply),
+) -> io::Result<()> {
     // The port may belong to a stranger by now, and a stranger must not be told the token.
     if !state.identity.is_alive() {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     let token = Token::read(&home.run().join("token"))?;
     let stream = TcpStream::connect_timeout(&state.control, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     write_line(&stream, &Request { token, command })?;

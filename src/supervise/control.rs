@@ -3,6 +3,7 @@
 //! TCP on the loopback address, because it is the same on every system and knows no limit on the length of a home's
 //! path; the token of the installation takes the place of a file's permissions. One JSON line asks, one or more answer.
 
+use super::StartFailure;
 use super::lifecycle::Phase;
 use super::protocol::MAX_LINE;
 use super::token::Token;
@@ -30,8 +31,12 @@ pub struct Request {
 pub enum Command {
     /// What runs.
     Status,
+    /// Answer when the start has come to its end, whatever that is; at once if none is under way.
+    Await,
     /// End everything, and say whom it waits for.
     Stop,
+    /// End everything at once, without asking anybody to finish.
+    Kill,
 }
 
 /// What is answered.
@@ -47,6 +52,8 @@ pub enum Reply {
     },
     /// All of them have ended.
     Stopped,
+    /// The start that was awaited has failed, and nothing it started is left.
+    Failed(Box<StartFailure>),
     /// The request is refused.
     Error {
         /// Why.

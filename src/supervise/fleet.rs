@@ -26,6 +26,8 @@ pub enum Happening {
     Slept,
     /// Everything shall end.
     Stop,
+    /// Everything shall end at once, in no order, and nobody is asked.
+    StopNow,
 }
 
 /// What is to be done, or is to be told.
@@ -143,12 +145,17 @@ impl Fleet {
                     tell(&mut self.lives, index, Event::Slept, &mut effects);
                 }
             }
-            Happening::Stop => {
+            Happening::Stop | Happening::StopNow => {
                 self.stopping = true;
                 self.start = match self.start {
                     Start::Pending(_) => Start::Over,
                     other => other,
                 };
+                if what == Happening::StopNow {
+                    for index in 0..self.lives.len() {
+                        tell(&mut self.lives, index, Event::StopNow, &mut effects);
+                    }
+                }
             }
         }
         // What follows from how all of them stand now.

@@ -4,23 +4,25 @@
 //! heard on its standard output, line by line, so nothing is polled and nothing is guessed: the launcher returns when
 //! everything is ready, or knows what failed.
 
-use super::client::{self, Found};
+use super::client::{self, Awaited, Found};
 use super::control::Status;
 use super::environment;
 use super::lock;
 use super::logs;
 use super::protocol::{self, read_line};
 use super::state::ServerState;
+use super::supervisor::{self, Place, Report};
 use super::{LaunchConfig, LaunchEvent, SuperviseError};
-use crate::config::Config;
+use crate::component::Ready;
+use crate::config::{self, Config};
 use crate::home::Home;
-use crate::lock::LockError;
+use crate::lock::{Lock, LockError};
 use crate::platform;
 use crate::store::{Depth, Progress};
 use std::io::{self, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +41,7 @@ pub struct StartRequest {
 /// What came of it.
 #[derive(Debug)]
 pub enum Started {
-    /// It runs now.
+    /// It runs now, or is starting if nobody waits for that.
     New(Box<Status>),
     /// It ran already.
     Already {
@@ -53,21 +55,79 @@ pub enum Started {
 /// How long a supervisor may take to stop its children, beyond their own time, before it is given up.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Finds the supervisor of `home` or starts one, and returns when all is ready.
+/// Finds the supervisor of `home` or starts one, and returns when all is ready; without `wait`, as soon as the supervisor
+/// can be asked.
 pub fn start(
     home: &Home,
     request: &StartRequest,
+    wait: bool,
     progress: &dyn Progress,
     observe: &mut dyn FnMut(&LaunchEvent),
 ) -> Result<Started, SuperviseError> {
-    if let Some(started) = running(home, request, true)? {
-        return Ok(started);
+    let prepared = match prepare(home, request, wait, progress, observe)? {
+        Ok(prepared) => prepared,
+        Err(already) => return Ok(already),
+    };
+    let mut supervisor = spawn(home, &prepared.config)?;
+    let status = attend(home, &mut supervisor, wait, prepared.patience, observe)?;
+    Ok(Started::New(Box::new(status)))
+}
+
+/// Runs the supervisor in this very process, until it is told to stop. `observe` hears how the start goes, and of the stop.
+///
+/// # Errors
+/// It runs already, or does not start.
+pub fn foreground(
+    home: &Home,
+    request: &StartRequest,
+    progress: &dyn Progress,
+    mut observe: Report,
+) -> Result<(), SuperviseError> {
+    let prepared = match prepare(home, request, true, progress, &mut *observe)? {
+        Ok(prepared) => prepared,
+        Err(Started::Already { status, .. } | Started::New(status)) => {
+            return Err(SuperviseError::Running { pid: status.pid, since: status.since });
+        }
+    };
+    let Prepared { config, component, lock, .. } = prepared;
+    // For as long as a launcher of a supervisor in the background would hold it.
+    let mut held = Some((lock, component));
+    let report = move |event: &LaunchEvent| {
+        if matches!(event, LaunchEvent::Up(_) | LaunchEvent::Failed(_)) {
+            drop(held.take());
+        }
+        observe(event);
+    };
+    supervisor::run(home, config, Place::Foreground, Box::new(report))
+}
+
+/// Everything a supervisor needs in order to be started, and what must be held until it runs.
+struct Prepared {
+    config: LaunchConfig,
+    component: Ready,
+    lock: Lock,
+    /// How long it may say nothing.
+    patience: Duration,
+}
+
+/// Finds out that nothing runs, and that something can be started; else what runs already.
+fn prepare(
+    home: &Home,
+    request: &StartRequest,
+    wait: bool,
+    progress: &dyn Progress,
+    observe: &mut dyn FnMut(&LaunchEvent),
+) -> Result<Result<Prepared, Started>, SuperviseError> {
+    if let Found::Up(status) = client::look(home)
+        && (status.is_ready() || !(wait || status.stopping))
+    {
+        return Ok(Err(already(status, request)));
     }
     let settings = Config::read(home)?;
     let patience = settings.server.start_timeout + settings.server.stop_timeout + MARGIN;
-    let _lock = lock::start(home, patience)?;
-    if let Some(started) = running(home, request, false)? {
-        return Ok(started);
+    let lock = lock::start(home, patience, &mut |holder| progress.waiting(holder, patience))?;
+    if let Some(already) = running(home, request, wait, &settings.server)? {
+        return Ok(Err(already));
     }
     let port = request.port.unwrap_or(settings.server.port);
     let config = LaunchConfig::new(home, &settings, port, request.local.as_deref())?;
@@ -77,37 +137,50 @@ pub fn start(
     let component =
         crate::component::resolve(home, AGENT_RUNNER, request.local.as_deref(), Depth::Evidence, progress)?;
     check_port(port)?;
-    let mut supervisor = spawn(home, &config)?;
-    let outcome = attend(home, &mut supervisor, patience, observe);
-    drop(component);
-    outcome.map(|status| Started::New(Box::new(status)))
+    Ok(Ok(Prepared { config, component, lock, patience }))
 }
 
-/// What runs already, if something does. With `only_ready`, something that is not ready (another launcher may
-/// be at work on it) counts as nothing yet.
-fn running(home: &Home, request: &StartRequest, only_ready: bool) -> Result<Option<Started>, SuperviseError> {
-    match client::look(home) {
-        Found::Up(status) if status.stopping => {
-            if only_ready {
-                return Ok(None);
-            }
-            let Some(state) = ServerState::read(home) else {
-                return Ok(None);
-            };
-            let limit = Config::read(home)?.server.stop_timeout * 2 + MARGIN;
-            if state.identity.wait_for_end(limit) {
-                Ok(None)
-            } else {
-                Err(SuperviseError::Hung { pid: status.pid })
-            }
+/// What runs already, if something does, for who holds the launchers' lock. One that stops is waited for, and so is the end of
+/// a start whose launcher has gone away.
+fn running(
+    home: &Home,
+    request: &StartRequest,
+    wait: bool,
+    settings: &config::Server,
+) -> Result<Option<Started>, SuperviseError> {
+    let status = match client::look(home) {
+        Found::Up(status) => status,
+        Found::Hung { pid } => return Err(SuperviseError::Hung { pid }),
+        Found::Absent => return Ok(None),
+        Found::Crashed { .. } => {
+            // What it left may hold the very port that is wanted.
+            client::end_remains(home)?;
+            return Ok(None);
         }
-        Found::Up(status) if only_ready && !status.is_ready() => Ok(None),
-        Found::Up(status) => {
-            Ok(Some(Started::Already { differences: differences(&status, request), status }))
-        }
-        Found::Hung { pid } => Err(SuperviseError::Hung { pid }),
-        Found::Absent | Found::Crashed { .. } => Ok(None),
+    };
+    if status.is_ready() || !(wait || status.stopping) {
+        return Ok(Some(already(status, request)));
     }
+    let Some(state) = ServerState::read(home) else {
+        return Ok(None);
+    };
+    let limit = settings.stop_timeout * 2 + MARGIN;
+    if status.stopping {
+        let ended = state.identity.wait_for_end(limit);
+        return if ended { Ok(None) } else { Err(SuperviseError::Hung { pid: status.pid }) };
+    }
+    match client::await_start(home, &state, settings.start_timeout + limit) {
+        Ok(Awaited::Runs(status)) => Ok(Some(already(status, request))),
+        Ok(Awaited::Failed(failure)) => Err(SuperviseError::Failed(failure)),
+        Ok(Awaited::Stopped) => Err(SuperviseError::Stopped),
+        // It was killed meanwhile.
+        Err(_) if !state.identity.is_alive() => Ok(None),
+        Err(_) => Err(SuperviseError::Hung { pid: status.pid }),
+    }
+}
+
+fn already(status: Box<Status>, request: &StartRequest) -> Started {
+    Started::Already { differences: differences(&status, request), status }
 }
 
 /// In what the running `status` differs from what a start now would bring up.
@@ -166,7 +239,8 @@ fn spawn(home: &Home, config: &LaunchConfig) -> Result<Child, SuperviseError> {
     let log =
         fs_err::OpenOptions::new().create(true).append(true).open(logs::file(&home.logs(), "supervisor"))?;
     let line = protocol::line(config)?;
-    let mut command = Command::new(platform::own_executable()?);
+    // The very file that runs here: what it is told is in the words of this version.
+    let mut command = platform::command(&platform::own_program()?);
     environment::only_plain(&mut command)
         .args(["internal-supervisor", "--supervised"])
         // It must not keep a directory busy that somebody wants to remove or unmount.
@@ -184,10 +258,11 @@ fn spawn(home: &Home, config: &LaunchConfig) -> Result<Child, SuperviseError> {
     Ok(child)
 }
 
-/// Hears the supervisor until everything is ready or something has failed.
+/// Hears the supervisor until everything is ready or something has failed; without `wait`, until it can be asked.
 fn attend(
     home: &Home,
     supervisor: &mut Child,
+    wait: bool,
     patience: Duration,
     observe: &mut dyn FnMut(&LaunchEvent),
 ) -> Result<Status, SuperviseError> {
@@ -215,7 +290,15 @@ fn attend(
                 let _ = supervisor.wait();
                 return Err(SuperviseError::Failed(failure));
             }
-            Ok(event) => observe(&event),
+            Ok(event) => {
+                observe(&event);
+                if !wait
+                    && matches!(event, LaunchEvent::Listening { .. })
+                    && let Found::Up(status) = client::look(home)
+                {
+                    return Ok(*status);
+                }
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 // Its children end with it.
                 let _ = supervisor.kill();
@@ -224,6 +307,9 @@ fn attend(
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = supervisor.wait()?;
+                if status.success() {
+                    return Err(SuperviseError::Stopped);
+                }
                 let files = [("supervisor".to_owned(), logs::file(&home.logs(), "supervisor"))];
                 let log = logs::tail(&files, 20).unwrap_or_default();
                 return Err(SuperviseError::SupervisorEnded {

@@ -85,6 +85,8 @@ pub enum Event {
     Timer,
     /// It shall end.
     Stop,
+    /// It shall end at once, without being asked.
+    StopNow,
 }
 
 /// What is to be done.
@@ -109,6 +111,8 @@ pub enum Because {
     Hung,
     /// It was asked to end and did not.
     NotEnded,
+    /// Nobody has time to wait for its end.
+    AtOnce,
 }
 
 /// A component's life.
@@ -203,7 +207,14 @@ impl Lifecycle {
                 self.enter(Phase::Stopping, Some(now + self.policy.stop_timeout));
                 Action::Terminate
             }
-            (Phase::Waiting | Phase::Restarting | Phase::CrashLooping | Phase::Failed, Event::Stop)
+            (phase, Event::StopNow) if phase.has_process() => {
+                self.enter(Phase::Stopping, None);
+                self.kill(Because::AtOnce, now)
+            }
+            (
+                Phase::Waiting | Phase::Restarting | Phase::CrashLooping | Phase::Failed,
+                Event::Stop | Event::StopNow,
+            )
             | (Phase::Stopping, Event::Ended(_)) => self.enter(Phase::Stopped, None),
             _ => Action::None,
         }

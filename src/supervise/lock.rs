@@ -6,18 +6,22 @@
 //! on its exit, and a lock that its holder does not outlive protects nothing.
 
 use crate::home::Home;
-use crate::lock::{Lock, LockError};
+use crate::lock::{Holder, Lock, LockError};
 use std::io;
 use std::time::Duration;
 
 /// The supervisor's lock.
 pub(super) fn server(home: &Home, at_most: Duration) -> Result<Lock, LockError> {
-    take(home, "server.lock", "supervising the platform", at_most)
+    take(home, "server.lock", "supervising the platform", at_most, &mut |_| ())
 }
 
-/// The launchers' lock.
-pub(super) fn start(home: &Home, at_most: Duration) -> Result<Lock, LockError> {
-    take(home, "server-start.lock", "starting the platform", at_most)
+/// The launchers' lock. Whom it waits for is told to `on_wait` before it does.
+pub(super) fn start(
+    home: &Home,
+    at_most: Duration,
+    on_wait: &mut dyn FnMut(&Holder),
+) -> Result<Lock, LockError> {
+    take(home, "server-start.lock", "starting the platform", at_most, on_wait)
 }
 
 /// The process that holds the supervisor's lock now, without waiting for it.
@@ -26,11 +30,17 @@ pub(super) fn holder_of_server(home: &Home) -> Option<u32> {
 }
 
 /// Unlike the store, which publishes by rename, there is nothing here that would make up for a lock that does not lock.
-fn take(home: &Home, name: &str, doing: &str, at_most: Duration) -> Result<Lock, LockError> {
+fn take(
+    home: &Home,
+    name: &str,
+    doing: &str,
+    at_most: Duration,
+    on_wait: &mut dyn FnMut(&Holder),
+) -> Result<Lock, LockError> {
     let dir = home.locks();
     fs_err::create_dir_all(&dir)?;
     let path = dir.join(name);
-    let lock = Lock::acquire(&path, doing, at_most, &mut |_| ())?;
+    let lock = Lock::acquire(&path, doing, at_most, on_wait)?;
     if lock.is_effective() {
         return Ok(lock);
     }

@@ -144,6 +144,11 @@ pub enum LaunchEvent {
     Up(Box<Status>),
     /// One of them is not, and nothing is left running.
     Failed(Box<StartFailure>),
+    /// Everything is being ended.
+    Stopping {
+        /// Who has not ended yet.
+        waiting_for: Vec<String>,
+    },
 }
 
 /// Why a start failed.
@@ -230,6 +235,17 @@ pub enum SuperviseError {
         status: String,
         /// The last lines of its log.
         log: Vec<String>,
+    },
+    /// It was told to stop while it started.
+    #[error("the platform was told to stop before everything was ready; nothing is left running")]
+    Stopped,
+    /// What is to run in the foreground runs already.
+    #[error("stigmer runs already (process {pid}, since {since})")]
+    Running {
+        /// The supervisor's process id.
+        pid: u32,
+        /// Since when.
+        since: String,
     },
     /// The supervisor said nothing for too long.
     #[error("the supervisor did not report within {}; it was ended", humantime::format_duration(*limit))]

@@ -10,7 +10,7 @@ mod watching;
 
 use super::child::{Message, Program};
 use super::control::{self, Asked, Command, Reply, Status};
-use super::fleet::{Fleet, Happening, SERVER as SERVER_INDEX};
+use super::fleet::{Fleet, Happening, SERVER as SERVER_INDEX, Start};
 use super::health::Health;
 use super::launch::AGENT_RUNNER;
 use super::lifecycle::Policy;
@@ -46,15 +46,24 @@ pub const HEARTBEAT_MS: u64 = 1000;
 /// Hears how the start goes.
 pub type Report = Box<dyn FnMut(&LaunchEvent)>;
 
+/// Where a supervisor runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a process of its own: whoever started it hears of the start, and goes away.
+    Background,
+    /// In the process that a person or a service manager started: it is told of the stop as well.
+    Foreground,
+}
+
 /// Runs a supervisor until it is told to stop.
 ///
 /// # Errors
 /// Something at the start failed; whatever was started by then has ended.
-pub fn run(home: &Home, config: LaunchConfig, report: Report) -> Result<(), SuperviseError> {
+pub fn run(home: &Home, config: LaunchConfig, place: Place, report: Report) -> Result<(), SuperviseError> {
     let limit = Duration::from_millis(config.stop_timeout_ms);
     let (lock, component) = prepare(home, &config, limit)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(supervise(home, config, &component, report));
+    let outcome = runtime.block_on(supervise(home, config, &component, (place, report)));
     // These two are held for life: who holds the lock is the supervisor, and the entry is in use.
     drop((component, lock));
     outcome
@@ -83,7 +92,7 @@ async fn supervise(
     home: &Home,
     config: LaunchConfig,
     component: &Ready,
-    report: Report,
+    attended: (Place, Report),
 ) -> Result<(), SuperviseError> {
     let token = Token::obtain(&home.run())?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -101,7 +110,7 @@ async fn supervise(
     let (asked_sender, asked) = mpsc::channel(16);
     let places = Arc::new(Semaphore::new(control::CLIENTS));
     let door = tokio::spawn(control::serve(listener, token.clone(), asked_sender, Arc::clone(&places)));
-    let mut supervisor = Supervisor::new(home.clone(), config, token, component, state, report)
+    let mut supervisor = Supervisor::new(home.clone(), config, token, component, state, attended)
         .inspect_err(|_| ServerState::remove(home))?;
     let outcome = supervisor.live(asked).await;
     ServerState::remove(home);
@@ -109,6 +118,10 @@ async fn supervise(
     for watcher in watchers.drain(..) {
         let _ = watcher.try_send(Reply::Stopped);
     }
+    supervisor.settle(&match &outcome {
+        Err(SuperviseError::Failed(failure)) => Reply::Failed(failure.clone()),
+        _ => Reply::Stopped,
+    });
     door.abort();
     // Let the last words out.
     let clients = u32::try_from(control::CLIENTS).unwrap_or(u32::MAX);
@@ -126,6 +139,7 @@ struct Supervisor {
     token: Token,
     payload: Option<String>,
     state: ServerState,
+    place: Place,
     report: Option<Report>,
     sink: Sink,
     /// What is decided about the components; here it is only done.
@@ -139,7 +153,11 @@ struct Supervisor {
     failure: Option<Box<StartFailure>>,
     /// While it stops: when to say next whom it waits for.
     stopping: Option<Instant>,
+    /// When it was first told to stop by a signal.
+    signalled: Option<Instant>,
     watchers: Vec<mpsc::Sender<Reply>>,
+    /// Who waits for the end of the start.
+    awaiting: Vec<mpsc::Sender<Reply>>,
 }
 
 impl Supervisor {
@@ -149,7 +167,7 @@ impl Supervisor {
         token: Token,
         component: &Ready,
         state: ServerState,
-        report: Report,
+        (place, report): (Place, Report),
     ) -> Result<Self, SuperviseError> {
         let start_timeout = Duration::from_millis(config.start_timeout_ms);
         let policy = Policy {
@@ -192,6 +210,7 @@ impl Supervisor {
             config,
             token,
             state,
+            place,
             report: Some(report),
             sink,
             slots,
@@ -199,7 +218,9 @@ impl Supervisor {
             server: None,
             failure: None,
             stopping: None,
+            signalled: None,
             watchers: Vec::new(),
+            awaiting: Vec::new(),
         })
     }
 
@@ -216,10 +237,7 @@ impl Supervisor {
                 Some(message) = self.messages.1.recv() => self.hear(message).await,
                 Some(probed) = self.probes.1.recv() => self.probed(probed).await,
                 Some(question) = asked.recv() => self.answer(question).await,
-                name = signals.next() => {
-                    self.sink.event(&format!("told to stop by {name}"));
-                    self.begin_stop().await;
-                }
+                name = signals.next() => self.signalled(name).await,
                 () = sleep_until(due) => self.times(Instant::now()).await,
             }
         }
@@ -252,10 +270,22 @@ impl Supervisor {
                 let status = Reply::Status(Box::new(self.status()));
                 let _ = question.replies.try_send(status);
             }
+            Command::Await => {
+                self.awaiting.push(question.replies);
+                if self.fleet.start() == Start::Succeeded && !self.fleet.is_stopping() {
+                    let status = Reply::Status(Box::new(self.status()));
+                    self.settle(&status);
+                }
+            }
             Command::Stop => {
                 self.sink.event("told to stop by a command");
                 self.watchers.push(question.replies);
                 self.begin_stop().await;
+            }
+            Command::Kill => {
+                self.sink.event("told by a command to end everything at once");
+                self.watchers.push(question.replies);
+                self.stop_now().await;
             }
         }
     }
@@ -284,11 +314,18 @@ impl Supervisor {
         }
     }
 
+    /// The start is over: tells it to everybody who waits for that.
+    fn settle(&mut self, outcome: &Reply) {
+        for waiting in self.awaiting.drain(..) {
+            let _ = waiting.try_send(outcome.clone());
+        }
+    }
+
     fn tell(&mut self, event: &LaunchEvent) {
         if let Some(report) = &mut self.report {
             report(event);
         }
-        if matches!(event, LaunchEvent::Up(_) | LaunchEvent::Failed(_)) {
+        if self.place == Place::Background && matches!(event, LaunchEvent::Up(_) | LaunchEvent::Failed(_)) {
             // The launcher goes away now.
             self.report = None;
         }

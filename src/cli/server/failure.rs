@@ -34,6 +34,10 @@ impl From<SuperviseError> for Failure {
             SuperviseError::Hung { pid } => hung(pid),
             SuperviseError::Silent { .. } => Self::from_error(Exit::Failed, &error)
                 .hint("`stigmer server logs --component supervisor` shows how far it came"),
+            SuperviseError::Stopped => Self::from_error(Exit::Failed, &error)
+                .hint("somebody ran `stigmer server stop` meanwhile; `stigmer server` starts it again"),
+            SuperviseError::Running { .. } => Self::from_error(Exit::Busy, &error)
+                .hint("`stigmer server logs -f` shows what it says; `stigmer server stop` ends it"),
             SuperviseError::Spawn(_) => Self::from_error(Exit::Failed, &error),
             SuperviseError::SupervisorEnded { ref log, .. } => with_log(
                 Self::from_error(Exit::Failed, &error)
@@ -52,8 +56,17 @@ pub(super) fn hung(pid: u32) -> Failure {
         format!("the supervisor (process {pid}) does not answer: it hangs or is suspended"),
     )
     .hint(format!(
-        "if it is suspended, `kill -CONT {pid}` wakes it; else `kill -KILL {pid}` ends it and, with it, its components"
+        "if it is suspended, `kill -CONT {pid}` wakes it; else `stigmer server stop --now` ends it and its components"
     ))
+}
+
+/// The same, of one that did not even leave word of itself: only its process id is known, and from a lock file.
+pub(super) fn hung_unknown(pid: u32) -> Failure {
+    Failure::new(
+        Exit::Hung,
+        format!("process {pid} supervises this home, but `run/server.json` does not say where to ask it"),
+    )
+    .hint(format!("wait until it has started or ended; else `kill -KILL {pid}` ends it and its components"))
 }
 
 fn failed(failure: &StartFailure) -> Failure {

@@ -4,16 +4,18 @@ use super::Output;
 use crate::cli::Outcome;
 use crate::home::Home;
 use crate::supervise::launch::AGENT_RUNNER;
-use crate::supervise::logs::{Follower, Line, file, tail};
+pub(super) use crate::supervise::logs::Follower;
+use crate::supervise::logs::{Line, file, tail};
 use crate::supervise::supervisor::{SERVER, WORKFLOW_RUNNER};
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Whose logs there are.
 const COMPONENTS: [&str; 4] = ["supervisor", SERVER, WORKFLOW_RUNNER, AGENT_RUNNER];
 
 /// How soon a new line is shown.
-const GLANCE: Duration = Duration::from_millis(100);
+pub(super) const GLANCE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct LogsArgs {
@@ -34,14 +36,16 @@ pub(super) struct LogsArgs {
     json: bool,
 }
 
+/// The logs of all components.
+pub(super) fn files(home: &Home) -> Vec<(String, PathBuf)> {
+    COMPONENTS.into_iter().map(|name| (name.to_owned(), file(&home.logs(), name))).collect()
+}
+
 impl LogsArgs {
     pub(super) fn run(self, home: &Home) -> Outcome {
         let output = Output::new(self.json);
-        let files: Vec<_> = COMPONENTS
-            .into_iter()
-            .filter(|name| self.component.as_deref().is_none_or(|wanted| wanted == *name))
-            .map(|name| (name.to_owned(), file(&home.logs(), name)))
-            .collect();
+        let mut files = files(home);
+        files.retain(|(name, _)| self.component.as_deref().is_none_or(|wanted| wanted == name));
         // The follower comes first, so that nothing falls between the two; what both have seen is shown once.
         let mut follower = self.follow.then(|| Follower::new(&files));
         let lines = tail(&files, self.lines)?;
@@ -62,7 +66,7 @@ impl LogsArgs {
     }
 }
 
-fn show(lines: &[Line], output: Output) -> io::Result<()> {
+pub(super) fn show(lines: &[Line], output: Output) -> io::Result<()> {
     for line in lines {
         if output.is_json() {
             output.line(serde_json::to_string(line)?)?;

@@ -3,7 +3,7 @@
 use super::{Failure, Output, failure};
 use crate::cli::{Exit, Outcome};
 use crate::home::Home;
-use crate::supervise::client::{self, Found};
+use crate::supervise::client::{self, Found, Manner};
 use crate::supervise::state::ServerState;
 use serde::Serialize;
 use std::time::Instant;
@@ -14,9 +14,9 @@ struct StopReport {
     millis: u64,
 }
 
-pub(super) fn run(home: &Home, output: Output) -> Outcome {
+pub(super) fn run(home: &Home, now: bool, output: Output) -> Outcome {
     let began = Instant::now();
-    let was_running = stop(home, output)?;
+    let was_running = stop(home, if now { Manner::Now } else { Manner::Asked }, output)?;
     if output.is_json() {
         output.json(&StopReport {
             was_running,
@@ -31,29 +31,32 @@ pub(super) fn run(home: &Home, output: Output) -> Outcome {
 }
 
 /// Stops what runs; `false` if nothing did.
-pub(super) fn stop(home: &Home, output: Output) -> Result<bool, Failure> {
+pub(super) fn stop(home: &Home, manner: Manner, output: Output) -> Result<bool, Failure> {
     // It may still be ending; the first look tells hung from not running.
     let Some(state) = ServerState::read(home) else {
         return match client::look(home) {
-            Found::Hung { pid } => Err(failure::hung(pid)),
+            Found::Hung { pid } => Err(failure::hung_unknown(pid)),
             _ => Ok(false),
         };
     };
     match client::look(home) {
         Found::Absent => return Ok(state.identity.is_alive() && wait(&state)?),
         Found::Crashed { .. } => return Ok(client::end_remains(home)?),
+        Found::Hung { pid } if manner == Manner::Now && pid == state.identity.pid => {
+            output.note(format_args!("the supervisor (process {pid}) does not answer and is killed"));
+            client::end_hung(home, &state)?;
+            return Ok(true);
+        }
         Found::Hung { pid } => return Err(failure::hung(pid)),
         Found::Up(_) => {}
     }
-    let mut last = Vec::new();
-    let asked = client::stop(home, &state, |waiting_for| {
-        if !waiting_for.is_empty() && !output.is_json() {
-            // The first answer comes at once, and is worth a line only if it is not the only one.
-            if !last.is_empty() {
-                output.note(format_args!("waiting for {}", waiting_for.join(", ")));
-            }
-            last = waiting_for.to_vec();
+    let mut waiting = false;
+    let asked = client::stop(home, &state, manner, |waiting_for| {
+        // The first answer comes at once, and is worth a line only if it is not the only one.
+        if waiting && !waiting_for.is_empty() && !output.is_json() {
+            output.note(format_args!("waiting for {}", waiting_for.join(", ")));
         }
+        waiting = true;
     });
     match asked {
         Ok(()) => Ok(true),
@@ -61,7 +64,7 @@ pub(super) fn stop(home: &Home, output: Output) -> Result<bool, Failure> {
         Err(_) if !state.identity.is_alive() => Ok(true),
         Err(error) => Err(Failure::from_error(Exit::Failed, &error)
             .cause(format!("the supervisor is process {}", state.identity.pid))
-            .hint("`stigmer server status` says what still runs")),
+            .hint("`stigmer server status` says what still runs; `stigmer server stop --now` ends it")),
     }
 }
 

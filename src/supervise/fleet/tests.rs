@@ -45,7 +45,7 @@ impl World {
     }
 
     fn on(&mut self, what: Happening) {
-        self.stopped |= what == Happening::Stop;
+        self.stopped |= matches!(what, Happening::Stop | Happening::StopNow);
         self.server_was_ready |= what == Happening::To(SERVER, Event::Ready);
         if let Happening::To(index, Event::Ended(_)) = what {
             assert!(self.processes[index].take().is_some(), "only what lives can end");
@@ -118,7 +118,7 @@ impl World {
 
 /// One step of a schedule: who, what, and after how many milliseconds.
 fn steps() -> impl Strategy<Value = Vec<(usize, u8, u64)>> {
-    prop::collection::vec((0..COUNT, 0_u8..14, prop_oneof![0_u64..50, 0_u64..90_000]), 0..120)
+    prop::collection::vec((0..COUNT, 0_u8..15, prop_oneof![0_u64..50, 0_u64..90_000]), 0..120)
 }
 
 fn play(world: &mut World, steps: &[(usize, u8, u64)], may_stop: bool) {
@@ -140,6 +140,10 @@ fn play(world: &mut World, steps: &[(usize, u8, u64)], may_stop: bool) {
             }
             12 if may_stop => {
                 world.on(Happening::Stop);
+                continue;
+            }
+            13 if may_stop => {
+                world.on(Happening::StopNow);
                 continue;
             }
             _ => {
@@ -182,6 +186,21 @@ proptest! {
         }
         prop_assert!(world.fleet.is_over());
         prop_assert_eq!(world.processes, [None; COUNT]);
+    }
+
+    /// However it stands: who has no time waits for nobody, and every process is killed in that moment.
+    #[test]
+    fn a_stop_at_once_kills_all_that_live(steps in steps()) {
+        let mut world = World::new();
+        play(&mut world, &steps, true);
+        world.on(Happening::StopNow);
+        for index in 0..COUNT {
+            if let Some(told) = world.processes[index] {
+                prop_assert_eq!(told, Told::Killed);
+                world.on(Happening::To(index, Event::Ended(None)));
+            }
+        }
+        prop_assert!(world.fleet.is_over());
     }
 
     /// Who crashes all the time is tried for ever, ever more rarely, and all starts are counted.

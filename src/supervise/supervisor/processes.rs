@@ -5,6 +5,7 @@ use crate::platform;
 use crate::store::{self, Silent};
 use crate::supervise::LaunchEvent;
 use crate::supervise::child::{self, Message, Said};
+use crate::supervise::control::Reply;
 use crate::supervise::environment::Environment;
 use crate::supervise::fleet::{Effect, Happening};
 use crate::supervise::launch::AGENT_RUNNER;
@@ -83,8 +84,9 @@ impl Supervisor {
             match effect {
                 Effect::Do(index, action) => self.act(index, action).await,
                 Effect::Up => {
-                    let event = LaunchEvent::Up(Box::new(self.status()));
-                    self.tell(&event);
+                    let status = Box::new(self.status());
+                    self.settle(&Reply::Status(status.clone()));
+                    self.tell(&LaunchEvent::Up(status));
                     self.sink.event("all components are ready");
                     self.confirm_durable();
                 }
@@ -127,8 +129,9 @@ impl Supervisor {
                     Because::NotReady => "it did not say that it is ready",
                     Because::Hung => "it did not answer for too long",
                     Because::NotEnded => "it did not end in time",
+                    Because::AtOnce => "everything is to end at once",
                 };
-                if because != Because::NotEnded {
+                if matches!(because, Because::NotReady | Because::Hung) {
                     slot.refusal.get_or_insert((words.to_owned(), None));
                 }
                 slot.sink.event(&format!("{words}, and is killed"));

@@ -1,0 +1,565 @@
+//! `stigmer server` as the person at the terminal meets it: a start that is not waited for, one in the foreground, a stop
+//! that cannot wait, and an executable that is replaced under it all.
+#![cfg(target_os = "linux")]
+
+mod server_common;
+
+use rustix::process::Signal;
+use server_common::{GOOD, LIMIT, Platform, STUBBORN, component, eventually, json, pid, signal, text};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use stigmer::platform;
+
+/// Ready when the file `go` lies in its directory.
+const PATIENT: &str = r#"until [ -e go ]; do sleep 0.05; done
+printf '{"event":"ready","version":"1","pid":%s}\n' $$
+exec cat >/dev/null"#;
+
+/// A start in the foreground, and what it says, line by line.
+struct Foreground {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Foreground {
+    fn start(platform: &Platform, more: &[&str]) -> Self {
+        let mut words = vec!["--foreground"];
+        words.extend(more);
+        let mut command = platform.command(&platform.start_words(&words));
+        Self::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("stigmer runs");
+        let (sender, lines) = mpsc::channel();
+        let streams: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
+        for stream in streams {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self { child, lines }
+    }
+
+    /// Everything said until a line contains `words`, that line included.
+    fn until(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        let mut said = String::new();
+        while !said.contains(words) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            said.push_str(&line.unwrap_or_else(|_| panic!("no `{words}` in:\n{said}")));
+            said.push('\n');
+        }
+        said
+    }
+
+    fn signal(&self, kind: Signal) {
+        signal(self.child.id(), kind);
+    }
+
+    /// Its exit code, and the rest of what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let status = ends(&mut self.child);
+        let rest: Vec<String> = self.lines.iter().collect();
+        (status.code(), rest.join("\n"))
+    }
+}
+
+/// Waits for the end of a child; one that does not end is a failure and not a wait for ever.
+fn ends(child: &mut Child) -> std::process::ExitStatus {
+    let pid = child.id();
+    if let Some(started) = platform::process_started(pid) {
+        assert!(platform::wait_for_end(pid, started, LIMIT), "process {pid} does not end");
+    }
+    child.wait().expect("a status")
+}
+
+#[test]
+fn a_start_that_is_not_waited_for_goes_on_by_itself() {
+    let platform = Platform::new(PATIENT);
+    let output = platform.try_start(&["--no-wait", "--json"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let report = json(&output);
+    assert_eq!((&report["ready"], &report["already_running"]), (&false.into(), &false.into()));
+    let status = platform.status();
+    assert_eq!(status["instance"], report["instance"]);
+    assert_eq!(status["ready"], false);
+    // A second one that does not wait either is told what there is.
+    let words = text(&platform.try_start(&["--no-wait"]));
+    assert!(words.contains("runs already") && words.contains("agent-runner is not ready"), "{words}");
+    // And one that waits, waits for the first.
+    let waiting = platform
+        .command(&platform.start_words(&["--json"]))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("stigmer runs");
+    fs_err::write(platform.home.join("data/agent-runner/go"), "").expect("written");
+    let waited = json(&waiting.wait_with_output().expect("ends"));
+    assert_eq!(waited["instance"], report["instance"], "{waited}");
+    assert_eq!((&waited["ready"], &waited["already_running"]), (&true.into(), &true.into()));
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
+fn who_waits_for_the_start_of_another_hears_how_it_ends() {
+    let platform = Platform::new("until [ -e go ]; do sleep 0.05; done; echo alas >&2; exit 5");
+    let begin = || {
+        let output = platform.try_start(&["--no-wait"]);
+        let words = text(&output);
+        assert!(output.status.success() && words.contains("stigmer is starting"), "{words}");
+        assert!(words.contains("`stigmer server status`"), "{words}");
+        let mut waiting = platform.command(&platform.start_words(&[]));
+        waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("stigmer runs")
+    };
+    // It is stopped.
+    let waiting = begin();
+    eventually("it waits", || {
+        text_of_lock(&platform).contains(&format!("\"pid\":{},", waiting.id())).then_some(())
+    });
+    platform.stop();
+    let output = waiting.wait_with_output().expect("ends");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("was told to stop before everything was ready"), "{}", text(&output));
+    platform.assert_clean();
+    // It fails.
+    let waiting = begin();
+    eventually("it waits", || {
+        text_of_lock(&platform).contains(&format!("\"pid\":{},", waiting.id())).then_some(())
+    });
+    fs_err::write(platform.home.join("data/agent-runner/go"), "").expect("written");
+    let output = waiting.wait_with_output().expect("ends");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("exit code 5") && text(&output).contains("alas"), "{}", text(&output));
+    platform.assert_clean();
+}
+
+/// What the launchers' lock says of its holder.
+fn text_of_lock(platform: &Platform) -> String {
+    fs_err::read_to_string(platform.home.join("locks/server-start.lock")).unwrap_or_default()
+}
+
+#[test]
+fn in_the_foreground_it_says_what_happens_and_one_interrupt_ends_it() {
+    let platform = Platform::new(GOOD);
+    let mut front = Foreground::start(&platform, &[]);
+    let said = front.until("agent says hello");
+    for expected in ["agent-runner ready (", "all ready after", "stigmer is up at http://127.0.0.1:"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(said.contains("   agent-runner | agent says hello"), "the format of the logs: {said}");
+    let status = platform.status();
+    assert_eq!((pid(&status), &status["ready"]), (front.child.id(), &true.into()));
+    // A second one in the foreground is refused, and names the first.
+    let second = platform.try_start(&["--foreground"]);
+    assert_eq!(second.status.code(), Some(75), "{}", text(&second));
+    assert!(text(&second).contains(&format!("process {}", front.child.id())), "{}", text(&second));
+    front.signal(Signal::INT);
+    let (code, rest) = front.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("stopping ") && rest.contains("stopped"), "{rest}");
+    platform.assert_clean();
+    assert!(!platform.home.join("run/server.json").exists());
+}
+
+#[test]
+fn in_the_foreground_it_can_be_asked_and_stopped_like_any_other() {
+    let platform = Platform::new(GOOD);
+    let mut front = Foreground::start(&platform, &["--json"]);
+    let up = front.until("already_running");
+    let report: serde_json::Value = serde_json::from_str(&up).expect("one object");
+    assert_eq!((&report["ready"], &report["schema"]), (&true.into(), &1.into()));
+    let line = front.until("agent says hello");
+    let line: serde_json::Value =
+        serde_json::from_str(line.lines().last().expect("a line")).expect("an object each");
+    assert_eq!(line["component"], "agent-runner");
+    assert_eq!(platform.start()["instance"], report["instance"]);
+    platform.stop();
+    assert_eq!(front.end().0, Some(0));
+    platform.assert_clean();
+}
+
+#[test]
+fn two_interrupts_end_everything_at_once() {
+    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout = \"1h\"\n");
+    let mut front = Foreground::start(&platform, &[]);
+    front.until("stigmer is up at");
+    front.signal(Signal::INT);
+    front.until("Ctrl-C again");
+    // Whom it waits for is said every second.
+    front.until("waiting for agent-runner");
+    front.signal(Signal::INT);
+    let (code, rest) = front.end();
+    assert_eq!(code, Some(0), "{rest}");
+    platform.assert_clean();
+}
+
+#[test]
+fn the_end_of_the_terminal_ends_what_runs_in_its_foreground() {
+    let platform = Platform::new(GOOD);
+    let words = platform.start_words(&["--foreground"]);
+    let mut terminal = Terminal::open(&platform.command(&words));
+    terminal.until("stigmer is up at");
+    let status = platform.status();
+    // Ctrl-C goes to the group in the foreground, and no component is in it.
+    let groups: Vec<_> =
+        status["components"].as_array().expect("a list").iter().map(|one| group(pid(one))).collect();
+    assert!(!groups.contains(&group(pid(&status))), "{groups:?}");
+    let (supervisor, started) = (pid(&status), platform::process_started(pid(&status)).expect("lives"));
+    drop(terminal);
+    assert!(platform::wait_for_end(supervisor, started, LIMIT));
+    platform.assert_clean();
+    let log = platform.run(&["server", "logs", "--component", "supervisor"]);
+    assert!(text(&log).contains("told to stop by SIGHUP"), "{}", text(&log));
+    assert!(!platform.home.join("run/server.json").exists(), "in good order");
+}
+
+#[test]
+fn an_interrupt_from_the_keyboard_stops_it() {
+    let platform = Platform::new(GOOD);
+    let words = platform.start_words(&["--foreground"]);
+    let mut terminal = Terminal::open(&platform.command(&words));
+    terminal.until("stigmer is up at");
+    terminal.press(3);
+    terminal.until("stopped");
+    platform.wait_for_nobody(LIMIT);
+    let log = text(&platform.run(&["server", "logs", "--component", "agent-runner"]));
+    assert!(
+        log.contains("exit code 0") || log.contains("signal 15"),
+        "asked by us, not by the keyboard: {log}"
+    );
+    platform.assert_clean();
+}
+
+/// The process group of a process.
+fn group(pid: u32) -> String {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).expect("lives");
+    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(2)).expect("a group").to_owned()
+}
+
+#[test]
+fn a_killed_foreground_leaves_nothing() {
+    let platform = Platform::new(GOOD);
+    let mut front = Foreground::start(&platform, &[]);
+    front.until("stigmer is up at");
+    front.signal(Signal::KILL);
+    assert_eq!(ends(&mut front.child).code(), None);
+    platform.wait_for_nobody(Duration::from_secs(5));
+    platform.start();
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
+fn a_start_that_fails_in_the_foreground_says_why() {
+    let platform = Platform::new("echo broken >&2; exit 3");
+    let output = platform.try_start(&["--foreground"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let words = text(&output);
+    assert!(words.contains("agent-runner did not start") && words.contains("broken"), "{words}");
+    platform.assert_clean();
+    let platform = Platform::new("exit 78");
+    assert_eq!(platform.try_start(&["--foreground"]).status.code(), Some(78));
+    platform.assert_clean();
+}
+
+#[test]
+fn a_service_manager_is_told_and_its_socket_is_nobody_elses() {
+    let platform = Platform::new(
+        "env >environment\nprintf '{\"event\":\"ready\",\"version\":\"1\",\"pid\":%s}\\n' $$\nexec cat >/dev/null",
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("bound");
+    socket.set_read_timeout(Some(LIMIT)).expect("set");
+    let words = platform.start_words(&["--foreground"]);
+    let mut command = platform.command(&words);
+    command.env("NOTIFY_SOCKET", &path).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let front = Foreground::of(&mut command);
+    let until = |wanted: &str| {
+        let mut heard = String::new();
+        while !heard.contains(wanted) {
+            let mut bytes = [0_u8; 4096];
+            let count = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("{error} after {heard}"));
+            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        heard
+    };
+    let heard = until("READY=1");
+    assert!(heard.contains("STATUS=starting agent-runner"), "{heard}");
+    let environment =
+        fs_err::read_to_string(platform.home.join("data/agent-runner/environment")).expect("read");
+    assert!(!environment.contains("NOTIFY_SOCKET"), "{environment}");
+    front.signal(Signal::TERM);
+    until("STOPPING=1");
+    assert_eq!(front.end().0, Some(0));
+    platform.assert_clean();
+}
+
+#[test]
+fn a_stop_that_cannot_wait_ends_everything_at_once() {
+    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout = \"1h\"\n");
+    platform.start();
+    let mut patient =
+        platform.command(&["server", "stop"]).stderr(Stdio::piped()).spawn().expect("stigmer runs");
+    let mut line = String::new();
+    let mut said = BufReader::new(patient.stderr.take().expect("piped"));
+    said.read_line(&mut line).expect("read");
+    assert!(line.contains("waiting for agent-runner"), "{line}");
+    // Ctrl-C in a stop: the stop goes on.
+    signal(patient.id(), Signal::INT);
+    ends(&mut patient);
+    assert_eq!(platform.status()["stopping"], true);
+    let output = platform.run(&["server", "stop", "--now"]);
+    assert!(output.status.success(), "{}", text(&output));
+    platform.assert_clean();
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_ended_by_a_stop_that_cannot_wait() {
+    let platform = Platform::new(STUBBORN);
+    let status = platform.start();
+    signal(pid(&status), Signal::STOP);
+    let output = platform.run(&["server", "stop"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+    assert!(text(&output).contains("stop --now"), "{}", text(&output));
+    let output = platform.run(&["server", "stop", "--now"]);
+    assert!(output.status.success(), "{}", text(&output));
+    platform.wait_for_nobody(LIMIT);
+    assert_eq!(platform.run(&["server", "status"]).status.code(), Some(3));
+    platform.assert_clean();
+}
+
+#[test]
+fn a_start_while_it_stops_waits_and_then_starts() {
+    let platform = Platform::new(&format!("if [ -e ran ]; then\n{GOOD}\nfi\n: >ran\n{STUBBORN}"))
+        .config("[server]\nstop_timeout = \"2s\"\n");
+    let first = platform.start();
+    let stop = platform.command(&["server", "stop"]).stdout(Stdio::null()).spawn().expect("stigmer runs");
+    eventually("it stops", || (platform.status()["stopping"] == true).then_some(()));
+    let second = platform.start();
+    assert_ne!(second["instance"], first["instance"]);
+    assert_eq!((&second["already_running"], &second["ready"]), (&false.into(), &true.into()));
+    assert!(stop.wait_with_output().expect("ends").status.success());
+    assert_eq!(platform.status()["instance"], second["instance"]);
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
+fn a_stop_in_the_pause_before_a_restart_wins() {
+    let platform = Platform::new(GOOD);
+    platform.start();
+    eventually("it pauses", || {
+        let status = platform.status();
+        let one = component(&status, "agent-runner");
+        if one["phase"] == "ready" {
+            signal(pid(one), Signal::KILL);
+        }
+        // Each end makes the pause longer.
+        (one["pid"].is_null() && one["restarts"].as_u64() >= Some(2)).then_some(())
+    });
+    platform.stop();
+    platform.assert_clean();
+    let log = text(&platform.run(&["server", "logs", "--component", "agent-runner"]));
+    assert!(log.trim_end().ends_with("ended: signal 9"), "{log}");
+}
+
+#[test]
+fn two_shells_with_different_temporary_directories_find_each_other() {
+    let platform = Platform::new(GOOD);
+    let dirs = [tempfile::tempdir().expect("one"), tempfile::tempdir().expect("another")];
+    let run = |dir: &Path, words: &[&str]| -> Output {
+        let mut command = platform.command(words);
+        command.env("TMPDIR", dir).env("XDG_RUNTIME_DIR", dir).output().expect("stigmer runs")
+    };
+    let words = platform.start_words(&["--json"]);
+    let first = json(&run(dirs[0].path(), &words));
+    let again = json(&run(dirs[1].path(), &words));
+    assert_eq!((&again["already_running"], &again["instance"]), (&true.into(), &first["instance"]));
+    let stop = run(dirs[1].path(), &["server", "stop"]);
+    assert!(text(&stop).contains("stopped ("), "{}", text(&stop));
+    platform.assert_clean();
+}
+
+/// The executable at a path of its own, as a package manager would put it there.
+fn installed(dir: &Path) -> std::path::PathBuf {
+    let path = dir.join("1.0/bin/stigmer");
+    fs_err::create_dir_all(path.parent().expect("a parent")).expect("made");
+    fs_err::copy(env!("CARGO_BIN_EXE_stigmer"), &path).expect("copied");
+    path
+}
+
+#[test]
+fn components_are_restarted_although_the_executable_is_gone() {
+    let platform = Platform::new(GOOD);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = installed(dir.path());
+    let start = |path: &Path| {
+        let words = platform.start_words(&["--json"]);
+        Command::new(path)
+            .args(words)
+            .env("STIGMER_HOME", &platform.home)
+            .stdin(Stdio::null())
+            .output()
+            .expect("stigmer runs")
+    };
+    let first = json(&start(&path));
+    for pid in platform.processes() {
+        let name = fs_err::read(format!("/proc/{pid}/cmdline")).expect("read");
+        let name = String::from_utf8_lossy(&name).into_owned();
+        assert!(!name.contains("/proc/self/exe"), "a person must know it in `ps`: {name}");
+    }
+    // What an upgrade does that removes the old version's directory.
+    fs_err::remove_dir_all(dir.path().join("1.0")).expect("removed");
+    for name in ["stigmer-server", "workflow-runner"] {
+        let mut log = platform.follow(name);
+        signal(pid(component(&first, name)), Signal::KILL);
+        log.until("ended: signal 9");
+        log.until("ready after");
+    }
+    let status = eventually("all are ready", || Some(platform.status()).filter(|s| s["ready"] == true));
+    assert_eq!(status["instance"], first["instance"]);
+    // The next version takes over.
+    let words = platform.run(&["server", "start"]);
+    assert!(text(&words).contains("`stigmer server restart`"), "{}", text(&words));
+    let second = platform.run(&["server", "restart", "--json"]);
+    assert!(second.status.success(), "{}", text(&second));
+    assert_eq!(json(&second)["executable"], env!("CARGO_BIN_EXE_stigmer"));
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
+fn an_upgrade_during_a_start_does_not_mix_two_versions() {
+    let platform = Platform::new(PATIENT);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = installed(dir.path());
+    let words = platform.start_words(&["--no-wait", "--json"]);
+    let mut command = Command::new(&path);
+    command.args(words).env("STIGMER_HOME", &platform.home).stdin(Stdio::null());
+    assert!(command.output().expect("stigmer runs").status.success());
+    // The next version could not do what this one asks of it.
+    let next = dir.path().join("next");
+    fs_err::copy("/bin/false", &next).expect("copied");
+    fs_err::rename(&next, &path).expect("replaced");
+    fs_err::write(platform.home.join("data/agent-runner/go"), "").expect("written");
+    let up = eventually("all are ready", || Some(platform.status()).filter(|status| status["ready"] == true));
+    let mut log = platform.follow("workflow-runner");
+    signal(pid(component(&up, "workflow-runner")), Signal::KILL);
+    log.until("ended: signal 9");
+    log.until("ready after");
+    drop(log);
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
+fn a_port_that_an_orphan_of_ours_holds_is_no_obstacle() {
+    // Deaf to the request to end, and listening.
+    let platform = Platform::new(
+        r#"trap '' TERM
+exec python3 -c '
+import os, socket, time
+listener = socket.create_server(("127.0.0.1", 0))
+open("port", "w").write(str(listener.getsockname()[1]))
+print("{\"event\":\"ready\",\"version\":\"1\",\"pid\":%d}" % os.getpid(), flush=True)
+time.sleep(1000)'"#,
+    );
+    let first = platform.start();
+    let port = fs_err::read_to_string(platform.home.join("data/agent-runner/port")).expect("a port");
+    signal(pid(&first), Signal::KILL);
+    let second = platform.try_start(&["--port", &port, "--json"]);
+    assert!(second.status.success(), "{}", text(&second));
+    assert_eq!(json(&second)["url"], format!("http://127.0.0.1:{port}"));
+    platform.run(&["server", "stop", "--now"]);
+    platform.assert_clean();
+}
+
+/// A terminal with a program in its foreground; dropped, it is closed.
+struct Terminal {
+    master: Option<std::fs::File>,
+    lines: mpsc::Receiver<String>,
+    close: Option<std::io::PipeWriter>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Terminal {
+    fn open(command: &Command) -> Self {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).expect("a terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        let name = ptsname(&master, Vec::new()).expect("a name").into_string().expect("text");
+        let master = std::fs::File::from(master);
+        // `setsid -c` makes it the terminal of a new session, as a terminal program does.
+        let mut shell = Command::new("setsid");
+        shell.args(["-c", "--"]).arg(command.get_program()).args(command.get_args());
+        for (key, value) in command.get_envs() {
+            shell.env(key, value.expect("set"));
+        }
+        let side = || std::fs::OpenOptions::new().read(true).write(true).open(&name).expect("the other side");
+        let mut child = shell.stdin(side()).stdout(side()).stderr(side()).spawn().expect("setsid runs");
+        drop(shell);
+        std::thread::spawn(move || child.wait());
+        let (sender, lines) = mpsc::channel();
+        let (closed, close) = std::io::pipe().expect("a pipe");
+        let other = master.try_clone().expect("another");
+        let reader = std::thread::spawn(move || read_terminal(other, &closed, &sender));
+        Self { master: Some(master), lines, close: Some(close), reader: Some(reader) }
+    }
+
+    fn until(&mut self, words: &str) {
+        let deadline = Instant::now() + LIMIT;
+        let mut said = String::new();
+        while !said.contains(words) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let piece = self.lines.recv_timeout(left);
+            said.push_str(&piece.unwrap_or_else(|_| panic!("no `{words}` in:\n{said}")));
+        }
+    }
+
+    fn press(&mut self, key: u8) {
+        use std::io::Write;
+        self.master.as_mut().expect("open").write_all(&[key]).expect("pressed");
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // The terminal is closed when nobody holds its master any more.
+        drop(self.close.take());
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        drop(self.master.take());
+    }
+}
+
+/// Reads what is shown, until the other end of `closed` is gone.
+fn read_terminal(mut terminal: std::fs::File, closed: &std::io::PipeReader, shown: &mpsc::Sender<String>) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use std::io::Read;
+    loop {
+        let mut fds = [PollFd::new(&terminal, PollFlags::IN), PollFd::new(closed, PollFlags::IN)];
+        if poll(&mut fds, None).is_err() || !fds[1].revents().is_empty() {
+            return;
+        }
+        let mut bytes = [0_u8; 4096];
+        match terminal.read(&mut bytes) {
+            Ok(count) if count > 0 => {
+                let _ = shown.send(String::from_utf8_lossy(&bytes[..count]).into_owned());
+            }
+            _ => return,
+        }
+    }
+}
