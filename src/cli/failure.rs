@@ -39,6 +39,27 @@ pub enum Exit {
     Config = 78,
 }
 
+impl Exit {
+    /// The code that another process of ours ended with or told of.
+    pub fn from_code(code: i32) -> Option<Self> {
+        [
+            Self::Failed,
+            Self::Usage,
+            Self::NotRunning,
+            Self::Hung,
+            Self::Damaged,
+            Self::Unavailable,
+            Self::CannotCreate,
+            Self::Io,
+            Self::Busy,
+            Self::Forbidden,
+            Self::Config,
+        ]
+        .into_iter()
+        .find(|exit| *exit as i32 == code)
+    }
+}
+
 /// A failure, ready to be rendered.
 #[derive(Debug)]
 pub struct Failure {
@@ -92,6 +113,11 @@ impl Failure {
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.causes.push(cause.into());
         self
+    }
+
+    /// What to do now.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
     }
 
     /// Whether it only says that nobody reads any more.

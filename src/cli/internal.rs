@@ -105,8 +105,11 @@ impl SupervisorArgs {
             Err(error) if supervised => {
                 // A component's failure the launcher has heard already; ours it must hear now, and says it to the person.
                 if !matches!(error, SuperviseError::Failed(_)) {
-                    let failure = LaunchEvent::Failed(Box::new(StartFailure::of_supervisor(&error)));
-                    let _ = write_line(io::stdout().lock(), &failure);
+                    let mut told = StartFailure::of_supervisor(&error);
+                    let failure = Failure::from(error);
+                    told.code = Some(failure.exit as i32);
+                    told.hint = failure.hints().first().cloned();
+                    let _ = write_line(io::stdout().lock(), &LaunchEvent::Failed(Box::new(told)));
                 }
                 Ok(Exit::Failed as u8)
             }

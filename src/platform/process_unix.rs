@@ -233,7 +233,10 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
             }
             Ok(())
         }
-        other => other,
+        other => other.map_err(|error| {
+            let words = format!("failed to create directory `{}`: {error}", path.display());
+            io::Error::new(error.kind(), words)
+        }),
     }
 }
 

@@ -160,7 +160,7 @@ pub struct StartFailure {
     pub reason: String,
     /// What to do about it, in its own words.
     pub hint: Option<String>,
-    /// Its exit code, if it had one.
+    /// Its exit code, if it had one; the supervisor's own is what the launcher is to end with.
     pub code: Option<i32>,
     /// The last lines it wrote.
     pub log: Vec<String>,

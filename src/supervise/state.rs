@@ -84,13 +84,20 @@ impl ServerState {
 
     /// Writes the file as a whole or not at all.
     pub fn write(&self, home: &Home) -> io::Result<()> {
-        let run = home.run();
-        platform::create_private_dir(&run)?;
-        // A temporary file of this library is readable by its owner only.
-        let mut file = tempfile::NamedTempFile::new_in(&run)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.persist(Self::path(home)).map_err(|error| error.error)?;
-        Ok(())
+        let path = Self::path(home);
+        let written = || {
+            let run = home.run();
+            platform::create_private_dir(&run)?;
+            // A temporary file of this library is readable by its owner only.
+            let mut file = tempfile::NamedTempFile::new_in(&run)?;
+            file.as_file_mut().write_all(&serde_json::to_vec_pretty(self)?)?;
+            file.persist(&path).map_err(|error| error.error)?;
+            Ok(())
+        };
+        // Under the name that says something to a person.
+        written().map_err(|error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot write `{}`: {error}", path.display()))
+        })
     }
 
     /// Removes the file: nobody is to be asked any more.

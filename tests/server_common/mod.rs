@@ -3,6 +3,8 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test program uses its own part of this")]
 
 pub(crate) mod leaks;
+#[path = "../support/namespace.rs"]
+pub(crate) mod namespace;
 
 use leaks::Leaks;
 use serde_json::Value;

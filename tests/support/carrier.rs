@@ -34,7 +34,7 @@ pub(crate) fn carrier(payload: Payload) -> &'static Path {
 fn pack(payload: Payload) -> PathBuf {
     // In one place for all runs, so that they do not add up.
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{payload:?}"));
-    if super::tools::is_inside() {
+    if super::namespace::is_inside() {
         return out;
     }
     let tree = tempfile::tempdir().expect("a temporary directory");

@@ -1,12 +1,14 @@
 //! What the fault tests share: a world of their own for each test, and a way to look at a tree.
 
 mod carrier;
+mod namespace;
 mod snapshot;
 mod tools;
 
 pub(crate) use carrier::{NAME, Payload, carrier};
+pub(crate) use namespace::mount;
 pub(crate) use snapshot::{settle, snapshot};
-pub(crate) use tools::{in_namespace, mount, strace};
+pub(crate) use tools::{in_namespace, strace};
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};

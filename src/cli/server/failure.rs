@@ -70,17 +70,16 @@ pub(super) fn hung_unknown(pid: u32) -> Failure {
 }
 
 fn failed(failure: &StartFailure) -> Failure {
+    if failure.component == SUPERVISOR {
+        let exit = failure.code.and_then(Exit::from_code).unwrap_or(Exit::Failed);
+        let words = format!("the supervisor could not start the platform: {}", failure.reason);
+        let hint = failure.hint.as_deref().unwrap_or("mend that");
+        return Failure::new(exit, words).hint(hint).hint("then start again; nothing was started");
+    }
     let exit = match failure.code {
         Some(_) => Exit::Config,
         None => Exit::Failed,
     };
-    if failure.component == SUPERVISOR {
-        return Failure::new(
-            exit,
-            format!("the supervisor could not start the platform: {}", failure.reason),
-        )
-        .hint("mend that and start again; nothing was started");
-    }
     let message = format!("{} did not start: {}", failure.component, failure.reason);
     let mut rendered = with_log(Failure::new(exit, message), &failure.log);
     if let Some(hint) = &failure.hint {
