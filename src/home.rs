@@ -32,11 +32,14 @@ impl Home {
     pub fn from_env() -> Result<Self, HomeError> {
         match std::env::var_os(HOME_VARIABLE) {
             Some(value) if !value.is_empty() => Self::explicit(&value),
-            _ => {
-                let user = dirs::home_dir().filter(|p| p.is_absolute()).ok_or(HomeError::Unknown)?;
-                Ok(Self { root: user.join(".stigmer"), explicit: false })
-            }
+            _ => Self::of_person(),
         }
+    }
+
+    /// `~/.stigmer`, whatever `STIGMER_HOME` says.
+    pub fn of_person() -> Result<Self, HomeError> {
+        let user = dirs::home_dir().filter(|p| p.is_absolute()).ok_or(HomeError::Unknown)?;
+        Ok(Self { root: user.join(".stigmer"), explicit: false })
     }
 
     fn explicit(value: &OsStr) -> Result<Self, HomeError> {

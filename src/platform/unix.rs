@@ -225,6 +225,11 @@ pub fn is_foreign_home(path: &Path) -> bool {
     rustix::process::geteuid().is_root() && nearest.is_some_and(|meta| meta.uid() != 0)
 }
 
+/// The id of the person this process belongs to.
+pub fn user_id() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
 /// Whether a process with this id exists (or is a zombie not yet reaped).
 pub fn process_exists(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {

@@ -5,6 +5,7 @@
 pub(crate) mod leaks;
 #[path = "../support/namespace.rs"]
 pub(crate) mod namespace;
+pub(crate) mod terminal;
 
 use leaks::Leaks;
 use serde_json::Value;

@@ -4,6 +4,7 @@ mod failure;
 mod foreground;
 mod logs;
 mod phases;
+mod service;
 mod start;
 mod status;
 mod stop;
@@ -14,8 +15,31 @@ use crate::supervise::launch::StartRequest;
 use clap::Subcommand;
 use std::path::PathBuf;
 
+/// Under the help of `stigmer server`: where a person goes on from here.
+const NEXT: &str = "\
+What runs: the supervisor, which looks after the others; stigmer-server, the API; workflow-runner; agent-runner.
+
+  stigmer server         starts them, in the background, and returns when they are ready
+  stigmer server status  says what runs and, if something does not, why and what to do
+  stigmer server logs    shows what they say
+  stigmer doctor         checks everything a start depends on";
+
+/// Under the help of `stigmer server start`.
+const START_CODES: &str = "\
+Exits with 0 when everything is ready, also if it ran already; with 1 if a component did not start, 69 if there is no \
+agent-runner, 75 if the port is taken or somebody else is at work here, 78 if the configuration is wrong.";
+
+/// Under the help of `stigmer server stop`.
+const STOP_NOTE: &str = "\
+A component has the `stop_timeout` of config.toml (10 s) to finish what it does, and is then killed. Ctrl-C ends the waiting, not \
+the stop. Exits with 0 also if nothing ran; with 4 if the supervisor does not answer: `--now` ends that one too.";
+
+/// Under the help of `stigmer server status`.
+const STATUS_CODES: &str = "\
+Exits with 0 if the platform is up (in whatever phase its components are), 3 if it is not, 4 if the supervisor does not answer.";
+
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = NEXT)]
 pub(super) struct Args {
     #[command(flatten)]
     start: StartArgs,
@@ -26,15 +50,22 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start the platform, unless it runs (what `stigmer server` alone does)
+    #[command(after_help = START_CODES)]
     Start(StartArgs),
     /// Stop everything, and wait until it has ended
+    #[command(after_help = STOP_NOTE)]
     Stop(StopArgs),
-    /// Stop, then start with the same settings
+    /// Stop, then start with the same settings, and with the stigmer that is asked
     Restart(RestartArgs),
     /// Show what runs. Exits with 0 if the platform is up, with 3 if not
+    #[command(after_help = STATUS_CODES)]
     Status(StatusArgs),
     /// Show what the components say
     Logs(logs::LogsArgs),
+    /// Run the platform as a service of your own session: it is started at every login
+    InstallService(service::InstallArgs),
+    /// Stop that service, and remove it
+    UninstallService,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -110,6 +141,8 @@ impl Args {
             Command::Stop(args) => stop::run(&home, args.now, Output::new(args.json)),
             Command::Status(args) => status::run(&home, Output::new(args.json)),
             Command::Logs(args) => args.run(&home),
+            Command::InstallService(args) => service::install(&home, &args, Output::new(false)),
+            Command::UninstallService => service::uninstall(Output::new(false)),
         }
     }
 }
