@@ -108,7 +108,7 @@ fn of_many_starts_at_once_one_starts() {
     }
     instances.dedup();
     assert_eq!((started, instances.len()), (1, 1));
-    assert_eq!(platform.processes().len(), 4);
+    assert_eq!(platform.processes().len(), 5);
     platform.stop();
     platform.assert_clean();
 }

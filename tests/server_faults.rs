@@ -108,20 +108,6 @@ fn a_killed_supervisor_takes_everything_along() {
 }
 
 #[test]
-fn what_outlives_a_killed_supervisor_is_ended_by_the_next() {
-    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout = \"1s\"\n");
-    let first = platform.start();
-    let stubborn = pid(component(&first, "agent-runner"));
-    signal(pid(&first), Signal::KILL);
-    eventually("the others end", || (platform.processes() == [stubborn]).then_some(()));
-    let second = platform.start();
-    assert_ne!(second["instance"], first["instance"]);
-    assert_eq!(stigmer::platform::process_started(stubborn), None);
-    platform.stop();
-    platform.assert_clean();
-}
-
-#[test]
 fn a_killed_component_is_started_again() {
     let platform = Platform::new(GOOD);
     let first = platform.start();
@@ -189,13 +175,13 @@ fn who_does_not_end_is_named_and_killed() {
 fn what_a_component_started_ends_with_it() {
     let platform = Platform::new(PARENT);
     let status = platform.start();
-    assert_eq!(platform.processes().len(), 5);
+    assert_eq!(platform.processes().len(), 6);
     let mut log = platform.follow("agent-runner");
     signal(pid(component(&status, "agent-runner")), Signal::KILL);
     log.until("ended: signal 9");
     log.until("ready after");
     drop(log);
-    assert_eq!(platform.processes().len(), 5, "the first one's process is gone");
+    assert_eq!(platform.processes().len(), 6, "the first one's process is gone");
     platform.stop();
     platform.assert_clean();
 }

@@ -4,7 +4,7 @@
 mod server_common;
 
 use rustix::process::Signal;
-use server_common::{GOOD, Platform, STUBBORN, component, eventually, pid, signal, text};
+use server_common::{GOOD, Platform, pid, signal, text};
 use std::time::Duration;
 
 #[test]
@@ -34,21 +34,6 @@ fn a_restart_that_cannot_succeed_stops_nothing() {
     assert_eq!(output.status.code(), Some(78), "{}", text(&output));
     assert_eq!(platform.status()["instance"], first["instance"]);
     platform.stop();
-    platform.assert_clean();
-}
-
-#[test]
-fn a_stop_ends_what_a_killed_supervisor_left() {
-    let platform = Platform::new(STUBBORN);
-    let status = platform.start();
-    let stubborn = pid(component(&status, "agent-runner"));
-    signal(pid(&status), Signal::KILL);
-    eventually("the others end", || (platform.processes() == [stubborn]).then_some(()));
-    let output = platform.run(&["server", "stop"]);
-    assert!(output.status.success() && text(&output).contains("stopped"), "{}", text(&output));
-    assert_eq!(stigmer::platform::process_started(stubborn), None);
-    let output = platform.run(&["server", "stop"]);
-    assert!(text(&output).contains("nothing runs"), "{}", text(&output));
     platform.assert_clean();
 }
 

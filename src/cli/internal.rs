@@ -16,6 +16,7 @@ use crate::supervise::supervisor::{self, HEARTBEAT_MS, Place, SERVER, WORKFLOW_R
 use crate::supervise::token::Token;
 use crate::supervise::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use clap::Subcommand;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,9 @@ pub(super) enum Command {
     /// Run the workflow runner by itself
     #[command(name = "internal-workflow-runner", hide = true)]
     WorkflowRunner(WorkflowRunnerArgs),
+    /// Run a program, and end everything it started when it ends
+    #[command(name = "internal-attendant", hide = true)]
+    Attendant(AttendantArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,12 +78,20 @@ pub(super) struct WorkflowRunnerArgs {
     instance: Option<String>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct AttendantArgs {
+    /// The program, and its arguments
+    #[arg(last = true, required = true, value_names = ["PROGRAM", "ARGS"], num_args = 1..)]
+    command: Vec<OsString>,
+}
+
 impl Command {
     pub(super) fn run(self) -> Outcome {
         match self {
             Self::Supervisor(args) => args.run(),
             Self::Server(args) => args.run(),
             Self::WorkflowRunner(args) => args.run(),
+            Self::Attendant(args) => args.run(),
         }
     }
 }
@@ -168,6 +180,28 @@ impl WorkflowRunnerArgs {
         }
         Output::new(false).note("working until Ctrl-C");
         alone(workflow_runner::run(&config, Leash::Alone))
+    }
+}
+
+impl AttendantArgs {
+    #[cfg(unix)]
+    fn run(self) -> Outcome {
+        use crate::supervise::attendant::{self, AttendError};
+        let (program, args) = self.command.split_first().ok_or_else(|| {
+            Failure::new(Exit::Usage, "no program is named").hint("it stands behind `--`, with its arguments")
+        })?;
+        attendant::run(Path::new(program), args).map_err(|error| match &error {
+            AttendError::Start { .. } => Failure::from_error(Exit::Unavailable, &error),
+            AttendError::Io(_) => Failure::from_error(Exit::Io, &error),
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn run(self) -> Outcome {
+        let program = self.command.first().map(|program| Path::new(program).display().to_string());
+        Err(Failure::new(Exit::Unavailable, "there are no attendants on this system")
+            .cause("here a job object ends everything a component has started")
+            .hint(format!("start `{}` itself", program.unwrap_or_default())))
     }
 }
 

@@ -12,6 +12,16 @@ mod ports;
 pub use ports::*;
 
 #[cfg(unix)]
+mod process_attend_unix;
+#[cfg(unix)]
+pub use process_attend_unix::*;
+
+#[cfg(unix)]
+mod process_tree_unix;
+#[cfg(unix)]
+pub use process_tree_unix::*;
+
+#[cfg(unix)]
 mod process_unix;
 #[cfg(unix)]
 pub use process_unix::*;
@@ -51,8 +61,17 @@ pub struct Evidence {
 pub enum ParentDeath {
     /// End at once: nothing is worth finishing.
     Kill,
-    /// End in an orderly way, as at the end of standard input.
-    Terminate,
+    /// Go on, should it have been stopped: it sees by itself that the supervisor is gone, and has something to tidy up.
+    Wake,
+}
+
+/// What became of processes that were to end.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// The ids of those that ended.
+    pub ended: Vec<u32>,
+    /// The ids of those that did not, in the time they had or because they may not be signalled.
+    pub left: Vec<u32>,
 }
 
 /// Fills `buffer` with bytes nobody can guess.

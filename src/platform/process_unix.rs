@@ -4,47 +4,22 @@
 //! is kept with it, and nothing is signalled unless both match.
 
 use super::ParentDeath;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-fn to_pid(pid: u32) -> Option<Pid> {
+pub(super) fn to_pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().filter(|raw| *raw > 1).and_then(Pid::from_raw)
 }
 
 /// When the process started, in a unit of the system: with the id it names one process of this boot.
 /// `None` if there is none, or if it has ended and waits to be reaped.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "macos"))]
 pub fn process_started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain anything, parentheses and spaces included; what follows the last one does not.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
-/// When the process started, in a unit of the system: with the id it names one process of this boot.
-/// `None` if there is none, or if it has ended and waits to be reaped.
-#[cfg(target_os = "macos")]
-pub fn process_started(pid: u32) -> Option<u64> {
-    const ZOMBIE: u32 = 5;
-    let size = i32::try_from(size_of::<libc::proc_bsdinfo>()).ok()?;
-    // SAFETY: the structure is plain data, for which zeroes are a valid value.
-    let mut info: libc::proc_bsdinfo = unsafe { std::mem::zeroed() };
-    // SAFETY: the buffer is valid for writes of `size` bytes.
-    let got = unsafe {
-        libc::proc_pidinfo(i32::try_from(pid).ok()?, libc::PROC_PIDTBSDINFO, 0, (&raw mut info).cast(), size)
-    };
-    if got != size || info.pbi_status == ZOMBIE {
-        return None;
-    }
-    Some(info.pbi_start_tvsec.wrapping_mul(1_000_000).wrapping_add(info.pbi_start_tvusec))
+    super::process_tree_unix::row(pid).filter(|row| !row.ended).map(|row| row.started)
 }
 
 /// When the process started: not known on this system, where any living process is taken for the one that is meant.
@@ -86,43 +61,29 @@ pub fn in_own_group(command: &mut Command, parent_death: ParentDeath) {
     {
         let signal = match parent_death {
             ParentDeath::Kill => Signal::KILL,
-            ParentDeath::Terminate => Signal::TERM,
+            ParentDeath::Wake => Signal::CONT,
         };
         let parent = rustix::process::getpid();
         // SAFETY: between fork and exec only prctl and getppid are called, which are safe after a fork.
         unsafe {
-            command.pre_exec(move || {
-                rustix::process::set_parent_process_death_signal(Some(signal))?;
-                // The parent may have ended before the line above.
-                if rustix::process::getppid() == Some(parent) {
-                    Ok(())
-                } else {
-                    Err(io::ErrorKind::BrokenPipe.into())
-                }
-            });
+            command.pre_exec(move || end_with(parent, signal));
         }
     }
     #[cfg(not(target_os = "linux"))]
     let _ = parent_death;
 }
 
+/// For between fork and exec: has the kernel send `signal` to this process when `parent` ends.
+#[cfg(target_os = "linux")]
+pub(super) fn end_with(parent: Pid, signal: Signal) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(signal))?;
+    // The parent may have ended before the line above.
+    if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+}
+
 /// Asks a child of ours to end. On this system that is a signal, so `true`: nothing else is to be done.
 pub fn ask_to_end(pid: u32) -> bool {
     to_pid(pid).is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok())
-}
-
-/// Ends the process `pid`, and nothing that it started. One that is gone is no error.
-pub fn kill(pid: u32) {
-    if let Some(pid) = to_pid(pid) {
-        let _ = kill_process(pid, Signal::KILL);
-    }
-}
-
-/// Ends the whole process group that `pid` leads. A group that is gone is no error.
-pub fn kill_group(pid: u32) {
-    if let Some(pid) = to_pid(pid) {
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
 }
 
 /// Waits until the process named by `pid` and `started` has ended; `false` if it still runs after `limit`.
@@ -214,9 +175,10 @@ pub fn name_process(name: &std::ffi::CStr) {
     let _ = name;
 }
 
-/// Makes the children of this process end with it. Here that is arranged for each child by itself.
+/// Makes the children of this process end with it. Here that is arranged for each child by itself; what they leave
+/// behind is ours to end, where the system lets us inherit it.
 pub fn end_children_with_us() -> io::Result<()> {
-    Ok(())
+    super::adopt_orphans()
 }
 
 /// Creates the directory `path` and those above it; nobody but the owner may look into it.

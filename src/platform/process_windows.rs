@@ -3,13 +3,17 @@
 //! There are no signals: a child is asked to end by closing its standard input, and a job object ends all of them with
 //! their supervisor.
 
-use super::ParentDeath;
+use super::{Ending, ParentDeath};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
-use windows_sys::Win32::Foundation::{CloseHandle, FILETIME, HANDLE, WAIT_TIMEOUT};
+use std::time::{Duration, Instant};
+use windows_sys::Win32::Foundation::{CloseHandle, FILETIME, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT};
+use windows_sys::Win32::System::Diagnostics::ToolHelp::{
+    CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
+};
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
@@ -72,17 +76,83 @@ pub fn ask_to_end(_pid: u32) -> bool {
     false
 }
 
-/// Ends the process `pid`. What it started ends with the job, when the supervisor does.
-pub fn kill_group(pid: u32) {
-    if let Some(process) = Process::open(pid, PROCESS_TERMINATE) {
-        // SAFETY: the handle is open and may terminate.
-        unsafe { TerminateProcess(process.0, 1) };
+/// Every process's id and that of the one that started it, which may be somebody else's by now.
+fn table() -> Vec<(u32, u32)> {
+    // SAFETY: plain values in; the handle is checked.
+    let snapshot = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0) };
+    if snapshot == INVALID_HANDLE_VALUE {
+        return Vec::new();
     }
+    let snapshot = Process(snapshot);
+    // SAFETY: the structure is plain data, for which zeroes are a valid value.
+    let mut entry: PROCESSENTRY32W = unsafe { std::mem::zeroed() };
+    entry.dwSize = u32::try_from(size_of::<PROCESSENTRY32W>()).unwrap_or(0);
+    let mut rows = Vec::new();
+    // SAFETY: the snapshot is open, and the entry says how large it is.
+    let mut more = unsafe { Process32FirstW(snapshot.0, &raw mut entry) };
+    while more != 0 {
+        rows.push((entry.th32ProcessID, entry.th32ParentProcessID));
+        // SAFETY: as above.
+        more = unsafe { Process32NextW(snapshot.0, &raw mut entry) };
+    }
+    rows
 }
 
-/// Ends the process `pid`, and nothing that it started. One that is gone is no error.
-pub fn kill(pid: u32) {
-    kill_group(pid);
+/// The parent of the process `pid`, as far as it still lives.
+pub fn parent_of(pid: u32) -> Option<u32> {
+    let parent = table().into_iter().find(|(id, _)| *id == pid)?.1;
+    (process_started(parent)? <= process_started(pid)?).then_some(parent)
+}
+
+/// The children of this process: not asked, because nobody inherits orphans here.
+pub fn own_children() -> Vec<u32> {
+    Vec::new()
+}
+
+/// Ends the process named by `pid` and `started`, and everything below it. If there is no such process, nothing happens.
+///
+/// A process keeps the id of who started it, also if that one has ended. So the root goes first, and nobody is missed
+/// for it; an open handle keeps an id from being used again meanwhile.
+pub fn end_tree(pid: u32, started: u64, limit: Duration) -> Ending {
+    let deadline = Instant::now() + limit;
+    let access = PROCESS_TERMINATE | PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION;
+    let mut ending = Ending::default();
+    let mut members: Vec<(u32, u64, Option<Process>)> = Vec::new();
+    let mut new = vec![(pid, started)];
+    while !new.is_empty() {
+        for (pid, started) in new.drain(..) {
+            let process = Process::open(pid, access);
+            if process_started(pid) != Some(started) {
+                continue;
+            }
+            if let Some(process) = &process {
+                // SAFETY: the handle is open and may terminate.
+                unsafe { TerminateProcess(process.0, 1) };
+            }
+            members.push((pid, started, process));
+        }
+        for (id, parent) in table() {
+            let Some((_, since, _)) = members.iter().find(|(pid, _, _)| *pid == parent) else { continue };
+            let known = members.iter().any(|(pid, _, _)| *pid == id);
+            if let Some(started) = process_started(id).filter(|started| !known && started >= since) {
+                new.push((id, started));
+            }
+        }
+    }
+    for (pid, started, process) in &members {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if process.is_some() && wait_for_end(*pid, *started, left) {
+            ending.ended.push(*pid);
+        } else {
+            ending.left.push(*pid);
+        }
+    }
+    ending
+}
+
+/// Ends orphans that this process has inherited: nobody does here, and the job ends them with their supervisor.
+pub fn end_strays(_keep: &BTreeSet<u32>, _limit: Duration) -> Ending {
+    Ending::default()
 }
 
 /// Waits until the process named by `pid` and `started` has ended; `false` if it still runs after `limit`.

@@ -6,12 +6,16 @@
 
 use super::environment;
 use super::logs::{Sink, pump};
-use super::protocol::{self, ComponentConfig, Handshake, MAX_LINE};
+use super::protocol::{self, Attending, ComponentConfig, Handshake, MAX_LINE};
+use super::state::Identity;
 use crate::platform::{self, ParentDeath};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout};
@@ -23,23 +27,84 @@ pub struct Program {
     /// What to execute.
     pub path: PathBuf,
     /// Its arguments.
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
     /// The directory it starts in.
     pub directory: PathBuf,
     /// The home directory it is to use.
     pub home: PathBuf,
-    /// What the kernel sends it if we die.
-    pub parent_death: ParentDeath,
+    /// Whether what is executed is an attendant, which starts the component.
+    pub attended: bool,
 }
+
+impl Program {
+    /// One of our own roles: it ends with its supervisor because it is written to.
+    pub fn role(own: PathBuf, name: &str, directory: &Path, home: &Path) -> Self {
+        Self {
+            path: own,
+            args: vec![name.into(), "--supervised".into()],
+            directory: directory.to_owned(),
+            home: home.to_owned(),
+            attended: false,
+        }
+    }
+
+    /// A program that is not ours. `own` attends to it, except where a job object does.
+    pub fn foreign(own: PathBuf, program: &Path, directory: &Path, home: &Path) -> Self {
+        let attended = cfg!(unix);
+        let (path, args) = if attended {
+            let words: [OsString; 2] = ["internal-attendant".into(), "--".into()];
+            (own, words.into_iter().chain([program.into(), "--supervised".into()]).collect())
+        } else {
+            (program.to_owned(), vec!["--supervised".into()])
+        };
+        Self { path, args, directory: directory.to_owned(), home: home.to_owned(), attended }
+    }
+}
+
+/// The children of this process that somebody looks after. Any other child is an orphan that was left to us.
+///
+/// All of this happens in one thread, and nothing is awaited between the start of a process and its entry here.
+#[derive(Debug, Clone)]
+pub struct Children(Arc<Mutex<BTreeSet<u32>>>);
+
+impl Children {
+    /// Nobody yet, but who was there before us: a process may become a supervisor and have children by then.
+    #[expect(clippy::new_without_default, reason = "it asks the system")]
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(platform::own_children().into_iter().collect())))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeSet<u32>)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Ends the orphans that were left to us, with all that is below them, and says whom in `sink`.
+    pub fn end_strays(&self, sink: &Sink) {
+        let keep = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ending = platform::end_strays(&keep, TREE_LIMIT);
+        if !ending.ended.is_empty() {
+            sink.event(&format!("ended processes that were left behind: {:?}", ending.ended));
+        }
+        if !ending.left.is_empty() {
+            sink.event(&format!("cannot end processes that were left behind: {:?}", ending.left));
+        }
+    }
+}
+
+/// How long a killed tree is waited for. The supervisor does nothing else meanwhile; only a process that hangs in the
+/// kernel takes as long.
+const TREE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a process has to say.
 #[derive(Debug)]
 pub enum Said {
+    /// Its attendant says which process it is.
+    Attending(u32),
     /// Its handshake, or why it is none.
     Handshake(Result<Handshake, String>),
     /// It closed its standard output without a handshake. A process that ends does that too.
     Closed,
-    /// It has ended, its group is gone, and everything it wrote is in the log.
+    /// It has ended, what it left behind too, and everything it wrote is in the log.
     Ended(io::Result<ExitStatus>),
 }
 
@@ -57,14 +122,41 @@ pub struct Message {
 /// A running process.
 #[derive(Debug)]
 pub struct Running {
-    /// Its id.
-    pub pid: u32,
+    /// The id of our child: the component itself, or its attendant.
+    pid: u32,
     started: Option<u64>,
+    /// The component, below its attendant.
+    attended: Option<Identity>,
+    has_attendant: bool,
     /// While this is here, its standard input is open.
     stdin: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Running {
+    /// The component's process id, as soon as it is known.
+    pub fn pid(&self) -> Option<u32> {
+        if self.has_attendant { self.attended.as_ref().map(|one| one.pid) } else { Some(self.pid) }
+    }
+
+    /// Its attendant's process id, if it has one.
+    pub fn attendant_pid(&self) -> Option<u32> {
+        self.has_attendant.then_some(self.pid)
+    }
+
+    /// Everybody who is to end with it.
+    pub fn identities(&self) -> impl Iterator<Item = Identity> {
+        Identity::of(self.pid).into_iter().chain(self.attended.clone())
+    }
+
+    /// Takes note of the component's process; `false` if `pid` is no child of its attendant.
+    pub fn attends(&mut self, pid: u32) -> bool {
+        if !self.has_attendant || self.is_gone() || platform::parent_of(pid) != Some(self.pid) {
+            return false;
+        }
+        self.attended = Identity::of(pid);
+        self.attended.is_some()
+    }
+
     /// Asks it to end.
     pub fn terminate(&mut self) {
         if self.is_gone() {
@@ -75,10 +167,15 @@ impl Running {
         }
     }
 
-    /// Ends it, and everything it started.
-    pub fn kill(&self) {
-        if !self.is_gone() {
-            platform::kill_group(self.pid);
+    /// Ends it, and before it everything below it. Gives the ids of those that do not end.
+    pub fn kill(&self) -> Vec<u32> {
+        self.started.map(|started| platform::end_tree(self.pid, started, TREE_LIMIT).left).unwrap_or_default()
+    }
+
+    /// Our child has ended. Where the component does not end with its attendant, that is done here.
+    pub fn end_remains(&self) {
+        if let Some(component) = self.attended.as_ref().filter(|component| component.is_alive()) {
+            platform::end_tree(component.pid, component.started, TREE_LIMIT);
         }
     }
 
@@ -87,6 +184,9 @@ impl Running {
         platform::process_started(self.pid) != self.started
     }
 }
+
+/// The environment variable that says of a process, and of all it starts, which run of a supervisor it belongs to.
+pub const INSTANCE_VARIABLE: &str = "STIGMER_INSTANCE";
 
 /// After the process itself is gone, a process it left behind may hold its pipes open; they are not waited for longer.
 const LEFTOVERS: Duration = Duration::from_millis(300);
@@ -97,6 +197,7 @@ pub async fn start(
     program: &Program,
     config: &ComponentConfig,
     sink: &Sink,
+    children: &Children,
     (component, number): (usize, u64),
     messages: mpsc::UnboundedSender<Message>,
 ) -> io::Result<Running> {
@@ -106,11 +207,14 @@ pub async fn start(
         .args(&program.args)
         .current_dir(&program.directory)
         .env(crate::home::HOME_VARIABLE, &program.home)
+        .env(INSTANCE_VARIABLE, &config.instance)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    platform::in_own_group(&mut command, program.parent_death);
+    let parent_death = if program.attended { ParentDeath::Wake } else { ParentDeath::Kill };
+    platform::in_own_group(&mut command, parent_death);
     let mut child = tokio::process::Command::from(command).spawn()?;
+    children.change(|all| all.extend(child.id()));
     let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take(), child.id());
     let (Some(mut lifeline), Some(stdout), Some(stderr), Some(pid)) = streams else {
         return Err(io::Error::other("the system gave no pipes"));
@@ -127,9 +231,13 @@ pub async fn start(
         }
     });
     let log = tokio::spawn(pump(stderr, "stderr", sink.clone()));
-    let handshake = tokio::spawn(hear(stdout, sink.clone(), (component, number), messages.clone()));
-    tokio::spawn(attend(child, pid, [log, handshake], (component, number), messages));
-    Ok(Running { pid, started, stdin: Some(stdin) })
+    let say = move |said| {
+        let _ = messages.send(Message { component, number, said });
+    };
+    let has_attendant = program.attended;
+    let handshake = tokio::spawn(hear(stdout, has_attendant, sink.clone(), say.clone()));
+    tokio::spawn(attend(child, pid, [log, handshake], (children.clone(), sink.clone()), say));
+    Ok(Running { pid, started, attended: None, has_attendant, stdin: Some(stdin) })
 }
 
 /// Waits for the end of the process, tidies up behind it, and says so last of all.
@@ -137,37 +245,45 @@ async fn attend(
     mut child: Child,
     pid: u32,
     pipes: [tokio::task::JoinHandle<()>; 2],
-    (component, number): (usize, u64),
-    messages: mpsc::UnboundedSender<Message>,
+    (children, sink): (Children, Sink),
+    say: impl Fn(Said),
 ) {
     let status = child.wait().await;
-    platform::kill_group(pid);
+    children.change(|all| {
+        all.remove(&pid);
+    });
+    // An attendant that was killed has left its processes to us.
+    children.end_strays(&sink);
     for pipe in pipes {
         let _ = tokio::time::timeout(LEFTOVERS, pipe).await;
     }
-    let said = Said::Ended(status);
-    let _ = messages.send(Message { component, number, said });
+    say(Said::Ended(status));
 }
 
-/// Hears the handshake; what follows it is log.
-async fn hear(
-    stdout: ChildStdout,
-    sink: Sink,
-    (component, number): (usize, u64),
-    messages: mpsc::UnboundedSender<Message>,
-) {
+/// Hears the handshake, and before it the attendant if there is one; what follows is log.
+async fn hear(stdout: ChildStdout, has_attendant: bool, sink: Sink, say: impl Fn(Said)) {
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
-    let said = match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
-        Ok(0) | Err(_) => Said::Closed,
-        Ok(_) => Said::Handshake(
-            Handshake::parse(&line).map(|handshake| handshake.cleaned(&sink.redactor())).map_err(|_| {
-                let text = String::from_utf8_lossy(&line);
-                sink.write("stdout", &[text.trim_end()]);
-                "its first line on standard output is no handshake".to_owned()
-            }),
-        ),
-    };
-    let _ = messages.send(Message { component, number, said });
+    if has_attendant {
+        let _ = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await;
+        // Otherwise nothing was started, and what was read is the attendant's own handshake.
+        if let Some(Attending::Attending { pid }) = Attending::parse(&line) {
+            say(Said::Attending(pid));
+            line.clear();
+        }
+    }
+    if line.is_empty() {
+        let _ = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await;
+    }
+    say(if line.is_empty() {
+        Said::Closed
+    } else {
+        let said = Handshake::parse(&line).map(|handshake| handshake.cleaned(&sink.redactor()));
+        Said::Handshake(said.map_err(|_| {
+            let text = String::from_utf8_lossy(&line);
+            sink.write("stdout", &[text.trim_end()]);
+            "its first line on standard output is no handshake".to_owned()
+        }))
+    });
     pump(reader, "stdout", sink).await;
 }

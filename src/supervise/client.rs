@@ -2,7 +2,7 @@
 
 use super::control::{Command, Reply, Request, Status};
 use super::protocol::{read_line, write_line};
-use super::state::{ServerState, end_leftovers, last_sign_of_life};
+use super::state::{Identity, ServerState, end_leftovers, last_sign_of_life};
 use super::token::Token;
 use super::{StartFailure, SuperviseError, lock};
 use crate::home::Home;
@@ -65,16 +65,14 @@ pub fn end_remains(home: &Home) -> Result<bool, SuperviseError> {
     Ok(!ended.is_empty())
 }
 
-/// Ends the supervisor described by `state`, which does not answer, and then what it has left running.
+/// Ends the supervisor described by `state`, which does not answer, and everything below it; then what earlier was left.
 ///
 /// # Errors
 /// It cannot be ended.
 pub fn end_hung(home: &Home, state: &ServerState) -> Result<(), SuperviseError> {
-    if state.identity.is_alive() {
-        platform::kill(state.identity.pid);
-        if !state.identity.wait_for_end(STOP_PATIENCE) {
-            return Err(SuperviseError::Hung { pid: state.identity.pid });
-        }
+    let Identity { pid, started, .. } = state.identity;
+    if state.identity.is_alive() && !platform::end_tree(pid, started, STOP_PATIENCE).left.is_empty() {
+        return Err(SuperviseError::Hung { pid });
     }
     end_remains(home).map(drop)
 }

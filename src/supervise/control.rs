@@ -110,6 +110,9 @@ pub struct ComponentStatus {
     pub phase: Phase,
     /// Its process, if it has one.
     pub pid: Option<u32>,
+    /// The process that attends to it, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attendant_pid: Option<u32>,
     /// Since when it is in this phase.
     pub since: String,
     /// How often it was started again.

@@ -7,12 +7,14 @@
 //! - [`launch`]: the short-lived process a person starts; finds a supervisor or brings one up.
 //! - [`supervisor`]: the one loop that owns all state.
 //! - [`health`]: whether what lives is of use.
-//! - [`child`]: one process: streams, end, tidying up.
+//! - [`child`]: one process: streams, end, tidying up. `attendant`: the process between us and a program that is not ours.
 //! - [`protocol`]: what is said between supervisor and component. [`control`], [`client`]: between command and supervisor.
 //! - [`lock`], [`state`], [`token`]: one supervisor per home, how it is found, who may ask it.
 //! - [`environment`]: what a component finds around it, and the secrets that only one is told. [`redact`] keeps them out of logs.
 //! - [`logs`]: what components say, kept, bounded and merged.
 
+#[cfg(unix)]
+pub mod attendant;
 pub mod child;
 pub mod client;
 pub mod control;

@@ -170,6 +170,24 @@ pub fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
+/// What stands on a component's standard output before the component does: which process its attendant has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Attending {
+    /// The component has a process.
+    Attending {
+        /// The process's id.
+        pid: u32,
+    },
+}
+
+impl Attending {
+    /// Reads such a line; `None` if it is another one.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+}
+
 /// Writes `value` as one line, at once: the other side waits for it.
 pub fn write_line(mut to: impl Write, value: &impl Serialize) -> io::Result<()> {
     to.write_all(&line(value)?)?;

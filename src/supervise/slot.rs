@@ -135,11 +135,12 @@ impl Slot {
     }
 
     pub(super) fn status(&self, life: &Lifecycle) -> ComponentStatus {
-        let pid = self.running.as_ref().map(|running| running.pid);
+        let pid = self.running.as_ref().and_then(Running::pid);
         ComponentStatus {
             name: self.name.to_owned(),
             phase: self.phase,
             pid,
+            attendant_pid: self.running.as_ref().and_then(Running::attendant_pid),
             since: self.since.clone(),
             restarts: life.restarts(),
             last_exit: self.last_exit.clone(),

@@ -115,14 +115,8 @@ pub fn end_leftovers(home: &Home) -> Vec<u32> {
         .into_iter()
         .filter(Identity::is_alive)
         .collect();
-    // Each leads a group of its own, and a group cannot change hands while its leader lives.
-    for child in &left {
-        platform::kill_group(child.pid);
-    }
-    left.iter()
-        .filter(|child| child.wait_for_end(std::time::Duration::from_secs(2)))
-        .map(|child| child.pid)
-        .collect()
+    let limit = std::time::Duration::from_secs(2);
+    left.iter().flat_map(|child| platform::end_tree(child.pid, child.started, limit).ended).collect()
 }
 
 /// When something was last logged in `home`: the closest thing to the hour of a death nobody recorded.

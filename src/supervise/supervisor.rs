@@ -8,7 +8,7 @@ mod processes;
 mod stopping;
 mod watching;
 
-use super::child::{Message, Program};
+use super::child::{Children, Message, Program};
 use super::control::{self, Asked, Command, Reply, Status};
 use super::fleet::{Fleet, Happening, SERVER as SERVER_INDEX, Start};
 use super::health::Health;
@@ -25,10 +25,10 @@ use super::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use crate::component::Ready;
 use crate::home::Home;
 use crate::lock::Lock;
-use crate::platform::{self, ParentDeath};
+use crate::platform;
 use crate::store::{Depth, Silent};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -113,6 +113,7 @@ async fn supervise(
     let mut supervisor = Supervisor::new(home.clone(), config, token, component, state, attended)
         .inspect_err(|_| ServerState::remove(home))?;
     let outcome = supervisor.live(asked).await;
+    supervisor.children.end_strays(&supervisor.sink);
     ServerState::remove(home);
     let mut watchers = std::mem::take(&mut supervisor.watchers);
     for watcher in watchers.drain(..) {
@@ -147,6 +148,7 @@ struct Supervisor {
     health: Health,
     probes: (mpsc::UnboundedSender<Probed>, mpsc::UnboundedReceiver<Probed>),
     slots: Vec<Slot>,
+    children: Children,
     messages: (mpsc::UnboundedSender<Message>, mpsc::UnboundedReceiver<Message>),
     /// Where the server listens, from its first readiness on: workers keep this address over its restarts.
     server: Option<SocketAddr>,
@@ -177,23 +179,22 @@ impl Supervisor {
             ..Policy::new(start_timeout, Duration::from_millis(config.stop_timeout_ms))
         };
         let own = platform::own_program()?;
-        let slot = |name: &'static str, path: PathBuf, words: &[&str], parent_death| {
+        let slot = |name: &'static str, program: &dyn Fn(&Path) -> Program| {
             let work_dir = home.data().join(name);
             fs_err::create_dir_all(&work_dir)?;
-            let program = Program {
-                path,
-                args: words.iter().map(|word| (*word).to_owned()).collect(),
-                directory: work_dir.clone(),
-                home: home.root().to_owned(),
-                parent_death,
-            };
-            Slot::new(name, program, logs::file(&home.logs(), name), work_dir)
+            Slot::new(name, program(&work_dir), logs::file(&home.logs(), name), work_dir)
         };
+        let role = |role: &'static str| {
+            let own = &own;
+            let root = home.root();
+            move |work_dir: &Path| Program::role(own.clone(), role, work_dir, root)
+        };
+        let agent =
+            |work_dir: &Path| Program::foreign(own.clone(), &component.program, work_dir, home.root());
         let slots = vec![
-            slot(SERVER, own.clone(), &["internal-server", "--supervised"], ParentDeath::Kill)?,
-            slot(WORKFLOW_RUNNER, own, &["internal-workflow-runner", "--supervised"], ParentDeath::Kill)?,
-            // What it does is not ours to cut off: it is asked, as by the end of its standard input.
-            slot(AGENT_RUNNER, component.program.clone(), &["--supervised"], ParentDeath::Terminate)?,
+            slot(SERVER, &role("internal-server"))?,
+            slot(WORKFLOW_RUNNER, &role("internal-workflow-runner"))?,
+            slot(AGENT_RUNNER, &agent)?,
         ];
         let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
         sink.event(&format!("started as process {}, instance {}", std::process::id(), config.instance));
@@ -214,6 +215,7 @@ impl Supervisor {
             report: Some(report),
             sink,
             slots,
+            children: Children::new(),
             messages: mpsc::unbounded_channel(),
             server: None,
             failure: None,

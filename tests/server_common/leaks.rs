@@ -94,6 +94,14 @@ impl Leaks {
             .collect()
     }
 
+    /// The living among those that were written down.
+    pub(crate) fn escaped(&self) -> Vec<u32> {
+        let list = self.written_down().into_iter();
+        list.filter(|(pid, started)| platform::process_started(*pid) == Some(*started))
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
     /// The sockets that were listened on and still are.
     pub(crate) fn open_listeners(&self) -> Vec<u64> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

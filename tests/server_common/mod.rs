@@ -34,6 +34,24 @@ pub(crate) const PARENT: &str = r#"sleep 1000 &
 printf '{"event":"ready","version":"1","pid":%s}\n' $$
 exec cat >/dev/null"#;
 
+/// For the beginning of a script: `escape` starts a process that does all it can to get away from its parents: twice forked,
+/// in a session and a directory of its own, without environment, pipes or ears; `escape_marked` one that keeps its
+/// environment. They return when that process has written itself down where [`Leaks`] looks.
+pub(crate) const ESCAPE: &str = r#"[ -p escaped ] || mkfifo escaped
+body='trap "" TERM INT HUP
+read -r stat </proc/$$/stat
+set -- "$1" ${stat##*) }
+echo "$$ ${21}" >>"$1"
+echo >escaped
+cd /
+exec sleep 1000'
+escape_marked() {
+    (setsid "$@" /bin/sh -c "$body" sh "$STIGMER_HOME/../pids" </dev/null >/dev/null 2>&1 &)
+    read -r nothing <escaped
+}
+escape() { escape_marked env -i; }
+"#;
+
 pub(crate) struct Platform {
     dir: tempfile::TempDir,
     leaks: Leaks,
@@ -158,6 +176,11 @@ impl Platform {
     /// The processes that were started for this home and live.
     pub(crate) fn processes(&self) -> Vec<u32> {
         self.leaks.processes()
+    }
+
+    /// The living among the processes that scripts have written down (see [`ESCAPE`]).
+    pub(crate) fn escaped(&self) -> Vec<u32> {
+        self.leaks.escaped()
     }
 
     /// Waits for the ends of all processes of this home.

@@ -4,14 +4,13 @@ use super::{HEARTBEAT_MS, SERVER_INDEX, Supervisor};
 use crate::platform;
 use crate::store::{self, Silent};
 use crate::supervise::LaunchEvent;
-use crate::supervise::child::{self, Message, Said};
+use crate::supervise::child::{self, Message, Running, Said};
 use crate::supervise::control::Reply;
 use crate::supervise::environment::Environment;
 use crate::supervise::fleet::{Effect, Happening};
 use crate::supervise::launch::AGENT_RUNNER;
 use crate::supervise::lifecycle::{Action, Because, Event, Phase};
 use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, Handshake};
-use crate::supervise::state::Identity;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -24,6 +23,7 @@ impl Supervisor {
             return;
         }
         match message.said {
+            Said::Attending(pid) => self.attending(index, pid),
             Said::Handshake(Ok(Handshake::Ready { version, address, pid }))
                 if index != SERVER_INDEX || address.is_some() =>
             {
@@ -59,9 +59,23 @@ impl Supervisor {
             }
             Said::Closed => self.happen(Happening::To(index, Event::Silent)).await,
             Said::Ended(outcome) => {
+                if let Some(running) = &slot.running {
+                    running.end_remains();
+                }
                 let code = slot.ended(outcome);
                 self.happen(Happening::To(index, Event::Ended(code))).await;
             }
+        }
+    }
+
+    /// An attendant says which process it has started. It is believed if that is so.
+    fn attending(&mut self, index: usize, pid: u32) {
+        let slot = &mut self.slots[index];
+        let Some(running) = &mut slot.running else { return };
+        if running.attends(pid) {
+            let attendant = running.attendant_pid().unwrap_or_default();
+            slot.sink.event(&format!("started as process {pid}, its attendant is process {attendant}"));
+            self.record();
         }
     }
 
@@ -135,8 +149,9 @@ impl Supervisor {
                     slot.refusal.get_or_insert((words.to_owned(), None));
                 }
                 slot.sink.event(&format!("{words}, and is killed"));
-                if let Some(running) = &slot.running {
-                    running.kill();
+                let left = slot.running.as_ref().map(Running::kill).unwrap_or_default();
+                if !left.is_empty() {
+                    slot.sink.event(&format!("cannot end the processes {left:?}"));
                 }
             }
         }
@@ -163,8 +178,11 @@ impl Supervisor {
         };
         let messages = self.messages.0.clone();
         let running =
-            child::start(&slot.program, &config, &slot.sink, (index, slot.number), messages).await?;
-        slot.sink.event(&format!("started as process {}", running.pid));
+            child::start(&slot.program, &config, &slot.sink, &self.children, (index, slot.number), messages)
+                .await?;
+        if let Some(pid) = running.pid() {
+            slot.sink.event(&format!("started as process {pid}"));
+        }
         slot.running = Some(running);
         self.record();
         let event = LaunchEvent::Starting { component: self.slots[index].name.to_owned() };
@@ -174,8 +192,12 @@ impl Supervisor {
 
     /// Writes down which processes are ours, for whoever comes after us if we are killed.
     pub(super) fn record(&mut self) {
-        let pids = self.slots.iter().filter_map(|slot| Some(slot.running.as_ref()?.pid));
-        self.state.children = pids.filter_map(Identity::of).collect();
+        self.state.children = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.running.as_ref())
+            .flat_map(Running::identities)
+            .collect();
         if let Err(error) = self.state.write(&self.home) {
             self.sink.event(&format!("cannot write the record of processes: {error}"));
         }
