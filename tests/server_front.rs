@@ -366,7 +366,8 @@ fn a_stop_in_the_pause_before_a_restart_wins() {
             signal(pid(one), Signal::KILL);
         }
         // Each end makes the pause longer.
-        (one["pid"].is_null() && one["restarts"].as_u64() >= Some(2)).then_some(())
+        (one["pid"].is_null() && one["attendant_pid"].is_null() && one["restarts"].as_u64() >= Some(2))
+            .then_some(())
     });
     platform.stop();
     platform.assert_clean();
