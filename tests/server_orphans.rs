@@ -115,6 +115,64 @@ fn a_killed_attendant_leaves_nobody() {
     platform.assert_clean();
 }
 
+/// Kills supervisor and attendant, neither of which has a chance to do anything about the other's end; gives what has
+/// escaped from both.
+fn orphaned(platform: &Platform) -> Vec<u32> {
+    let status = platform.start();
+    let escaped = platform.escaped();
+    assert_eq!(escaped.len(), 1);
+    for name in [Signal::STOP, Signal::KILL] {
+        for one in [pid(&status), attendant(&status)] {
+            signal(one, name);
+        }
+    }
+    // The component goes by itself.
+    eventually("the others end", || (platform.processes() == escaped).then_some(()));
+    escaped
+}
+
+#[test]
+fn what_escaped_from_a_killed_supervisor_and_attendant_is_ended_by_a_stop_or_the_next_start() {
+    let platform = Platform::new(&format!("{ESCAPE}escape_marked\n{READY}"));
+    let left = orphaned(&platform);
+    let words = text(&platform.stop());
+    assert!(words.contains("stopped"), "{words}");
+    assert_ended(&left);
+    platform.assert_clean();
+    let left = orphaned(&platform);
+    platform.start();
+    assert_ended(&left);
+    platform.stop();
+    platform.assert_clean();
+    let log = text(&platform.run(&["server", "logs", "--component", "supervisor"]));
+    assert!(log.contains("left behind: ["), "{log}");
+}
+
+#[test]
+fn a_recorded_id_that_is_somebody_elses_by_now_is_left_alone() {
+    let platform = Platform::new(GOOD);
+    let status = platform.start();
+    let mut stranger = Command::new("sleep").arg("1000").spawn().expect("sleep runs");
+    signal(pid(&status), Signal::KILL);
+    platform.wait_for_nobody(LIMIT);
+    let path = platform.home.join("run/server.json");
+    let text_of = fs_err::read_to_string(&path).expect("a record");
+    let mut record: Value = serde_json::from_str(&text_of).expect("an object");
+    let children = record["children"].as_array_mut().expect("a list");
+    assert_eq!(children.len(), 4, "three components and an attendant");
+    for child in children {
+        child["pid"] = stranger.id().into();
+    }
+    fs_err::write(&path, record.to_string()).expect("written");
+    platform.stop();
+    assert!(process_started(stranger.id()).is_some());
+    stranger.kill().expect("killed");
+    stranger.wait().expect("reaped");
+    let log = text(&platform.run(&["server", "logs", "--component", "supervisor"]));
+    assert!(log.contains(&format!("are not the recorded ones: [{}", stranger.id())), "{log}");
+    platform.assert_clean();
+}
+
 #[test]
 fn a_stop_ends_who_was_stopped() {
     for who in [agent, attendant] {

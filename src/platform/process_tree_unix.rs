@@ -220,7 +220,10 @@ pub fn end_tree(pid: u32, started: u64, limit: Duration) -> Ending {
 
 /// Ends the orphans that this process has inherited, with everything below them, and reaps them: all children of
 /// ours that are not in `keep`. Only for who has called [`adopt_orphans`].
-pub fn end_strays(keep: &BTreeSet<u32>, limit: Duration) -> Ending {
+///
+/// The first process of a container inherits also what was never below it: there, only who has `mark` in its environment
+/// is ended.
+pub fn end_strays(keep: &BTreeSet<u32>, mark: &str, limit: Duration) -> Ending {
     if !ORPHANS_STAY {
         return Ending::default();
     }
@@ -229,7 +232,8 @@ pub fn end_strays(keep: &BTreeSet<u32>, limit: Duration) -> Ending {
     end_all(
         limit,
         |rows| {
-            let strays: Vec<Row> = rows.iter().copied().filter(is_stray).collect();
+            let is_ours = |row: &Row| is_stray(row) && (own != 1 || has_mark(row.pid, mark));
+            let strays: Vec<Row> = rows.iter().copied().filter(is_ours).collect();
             let roots: Vec<u32> = strays.iter().map(|row| row.pid).collect();
             strays.into_iter().chain(below(rows, &roots)).collect()
         },
@@ -239,6 +243,40 @@ pub fn end_strays(keep: &BTreeSet<u32>, limit: Duration) -> Ending {
                 let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
             }
         },
+    )
+}
+
+/// Whether the process `pid` was started with `mark` (`NAME=VALUE`) in its environment, as far as the system tells.
+#[cfg(target_os = "linux")]
+fn has_mark(pid: u32, mark: &str) -> bool {
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environ.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
+}
+
+/// Whether a process was started with a mark in its environment: this system is not asked.
+#[cfg(not(target_os = "linux"))]
+fn has_mark(_pid: u32, _mark: &str) -> bool {
+    false
+}
+
+/// Ends all processes that were started with `mark` (`NAME=VALUE`) in their environment, and what is below them; this process
+/// and those above it excepted. For finding again what nobody looks after any more.
+pub fn end_marked(mark: &str, limit: Duration) -> Ending {
+    end_all(
+        limit,
+        |rows| {
+            let mut spared = BTreeSet::new();
+            let mut next = Some(std::process::id());
+            while let Some(pid) = next.filter(|pid| spared.insert(*pid)) {
+                next = rows.iter().find(|row| row.pid == pid).map(|row| row.parent);
+            }
+            let marked = rows.iter().filter(|row| !row.ended && has_mark(row.pid, mark));
+            let roots: Vec<Row> = marked.filter(|row| !spared.contains(&row.pid)).copied().collect();
+            let ids: Vec<u32> = roots.iter().map(|row| row.pid).collect();
+            let others = below(rows, &ids).into_iter().filter(|row| !spared.contains(&row.pid));
+            roots.iter().copied().chain(others).collect()
+        },
+        |_| {},
     )
 }
 

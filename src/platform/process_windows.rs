@@ -151,7 +151,12 @@ pub fn end_tree(pid: u32, started: u64, limit: Duration) -> Ending {
 }
 
 /// Ends orphans that this process has inherited: nobody does here, and the job ends them with their supervisor.
-pub fn end_strays(_keep: &BTreeSet<u32>, _limit: Duration) -> Ending {
+pub fn end_strays(_keep: &BTreeSet<u32>, _mark: &str, _limit: Duration) -> Ending {
+    Ending::default()
+}
+
+/// Ends processes that were started with a mark in their environment: none outlives the job.
+pub fn end_marked(_mark: &str, _limit: Duration) -> Ending {
     Ending::default()
 }
 

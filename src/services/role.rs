@@ -4,6 +4,7 @@ use super::ServiceError;
 use crate::supervise::protocol::{ComponentConfig, Handshake, write_line};
 use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What ends a role.
@@ -35,11 +36,31 @@ pub fn say_failed(error: &ServiceError) {
     let _ = write_line(io::stdout().lock(), &handshake);
 }
 
-/// Waits until it is time to end.
-pub async fn time_to_end(leash: Leash) {
+/// How much time there is for an end in good order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    /// Whoever asked waits for it.
+    None,
+    /// The supervisor is gone: whoever starts the next one expects nobody here.
+    Great,
+}
+
+impl Haste {
+    /// How long to wait for something that would take at most `usual`.
+    pub fn limit(self, usual: Duration) -> Duration {
+        match self {
+            Self::None => usual,
+            Self::Great => usual.min(Duration::from_millis(500)),
+        }
+    }
+}
+
+/// Waits until it is time to end, and says in what haste.
+pub async fn time_to_end(leash: Leash) -> Haste {
     tokio::select! {
-        () = end_of_input(leash) => {}
-        () = signal() => {}
+        // Where there are no signals, this is also how one is asked to end.
+        () = end_of_input(leash) => if cfg!(unix) { Haste::Great } else { Haste::None },
+        () = signal() => Haste::None,
     }
 }
 

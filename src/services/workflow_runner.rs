@@ -33,13 +33,13 @@ pub fn run(config: &ComponentConfig, leash: Leash) -> Result<(), ServiceError> {
         let _ = done.send(worker.work(&ends));
     })?;
     runtime.block_on(async move {
-        tokio::select! {
+        let haste = tokio::select! {
             outcome = &mut finished => return settled(outcome),
-            () = role::time_to_end(leash) => {}
-        }
+            haste = role::time_to_end(leash) => haste,
+        };
         let _ = end.send(());
         // A request that is under way ends by its own limit; more is not waited for.
-        match tokio::time::timeout(PATIENCE * 2, finished).await {
+        match tokio::time::timeout(haste.limit(PATIENCE * 2), finished).await {
             Ok(outcome) => settled(outcome),
             Err(_) => Ok(()),
         }

@@ -65,23 +65,26 @@ impl Program {
 ///
 /// All of this happens in one thread, and nothing is awaited between the start of a process and its entry here.
 #[derive(Debug, Clone)]
-pub struct Children(Arc<Mutex<BTreeSet<u32>>>);
+pub struct Children {
+    pids: Arc<Mutex<BTreeSet<u32>>>,
+    mark: String,
+}
 
 impl Children {
     /// Nobody yet, but who was there before us: a process may become a supervisor and have children by then.
-    #[expect(clippy::new_without_default, reason = "it asks the system")]
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(platform::own_children().into_iter().collect())))
+    pub fn new(instance: &str) -> Self {
+        let pids = Arc::new(Mutex::new(platform::own_children().into_iter().collect()));
+        Self { pids, mark: mark(instance) }
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeSet<u32>)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.pids.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Ends the orphans that were left to us, with all that is below them, and says whom in `sink`.
     pub fn end_strays(&self, sink: &Sink) {
-        let keep = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let ending = platform::end_strays(&keep, TREE_LIMIT);
+        let keep = self.pids.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ending = platform::end_strays(&keep, &self.mark, TREE_LIMIT);
         if !ending.ended.is_empty() {
             sink.event(&format!("ended processes that were left behind: {:?}", ending.ended));
         }
@@ -187,6 +190,11 @@ impl Running {
 
 /// The environment variable that says of a process, and of all it starts, which run of a supervisor it belongs to.
 pub const INSTANCE_VARIABLE: &str = "STIGMER_INSTANCE";
+
+/// What stands in the environment of every process of this run.
+pub fn mark(instance: &str) -> String {
+    format!("{INSTANCE_VARIABLE}={instance}")
+}
 
 /// After the process itself is gone, a process it left behind may hold its pipes open; they are not waited for longer.
 const LEFTOVERS: Duration = Duration::from_millis(300);

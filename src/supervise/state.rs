@@ -3,6 +3,9 @@
 //! The file is a pointer, never the truth. It names a process by id, start time and boot, and is believed only if that very
 //! process lives: an id alone may belong to somebody else by now, and a token must not be sent to a stranger.
 
+use super::SUPERVISOR;
+use super::child;
+use super::logs::{self, Sink};
 use crate::home::Home;
 use crate::platform;
 use serde::{Deserialize, Serialize};
@@ -106,17 +109,39 @@ impl ServerState {
     }
 }
 
-/// Ends what a supervisor that was killed has left behind, and says which processes that were. Only for who holds the
+/// Ends what a supervisor that was killed has left behind: the processes it recorded and all below them, and those that
+/// still carry the mark of its run. Says in the log which they were, and gives their ids. Only for who holds the
 /// supervisor's lock: then nobody looks after them any more.
 pub fn end_leftovers(home: &Home) -> Vec<u32> {
-    let left: Vec<Identity> = ServerState::read(home)
-        .map(|state| state.children)
-        .unwrap_or_default()
+    const LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+    let Some(state) = ServerState::read(home) else { return Vec::new() };
+    let boot = platform::boot_id();
+    let (ours, others): (Vec<Identity>, Vec<Identity>) = state
+        .children
         .into_iter()
-        .filter(Identity::is_alive)
-        .collect();
-    let limit = std::time::Duration::from_secs(2);
-    left.iter().flat_map(|child| platform::end_tree(child.pid, child.started, limit).ended).collect()
+        .filter(|child| child.boot == boot && platform::process_started(child.pid).is_some())
+        .partition(Identity::is_alive);
+    let mut all: Vec<platform::Ending> =
+        ours.iter().map(|child| platform::end_tree(child.pid, child.started, LIMIT)).collect();
+    // An instance without a name would be everybody's.
+    if !state.instance.is_empty() {
+        all.push(platform::end_marked(&child::mark(&state.instance), LIMIT));
+    }
+    let ended: Vec<u32> = all.iter().flat_map(|ending| ending.ended.iter().copied()).collect();
+    let left: Vec<u32> = all.iter().flat_map(|ending| ending.left.iter().copied()).collect();
+    let others: Vec<u32> = others.iter().map(|child| child.pid).collect();
+    if let Ok(sink) = Sink::open(logs::file(&home.logs(), SUPERVISOR), SUPERVISOR) {
+        for (words, pids) in [
+            ("ended processes that a killed supervisor left behind", &ended),
+            ("cannot end processes that a killed supervisor left behind", &left),
+            ("left processes alone that have the recorded ids and are not the recorded ones", &others),
+        ] {
+            if !pids.is_empty() {
+                sink.event(&format!("{words}: {pids:?}"));
+            }
+        }
+    }
+    ended
 }
 
 /// When something was last logged in `home`: the closest thing to the hour of a death nobody recorded.
@@ -154,7 +179,7 @@ mod tests {
             control: ([127, 0, 0, 1], 1).into(),
             version: "0".to_owned(),
             executable: "/x".to_owned(),
-            since: super::super::logs::now(),
+            since: logs::now(),
             children: vec![Identity::own().expect("known")],
         };
         state.write(&home).expect("written");

@@ -74,11 +74,7 @@ fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock,
     let lock = lock::server(home, limit)?;
     fs_err::create_dir_all(home.logs())?;
     // If there is a record, it is of a supervisor that ended badly: we hold its lock.
-    let leftovers = end_leftovers(home);
-    if !leftovers.is_empty() {
-        let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
-        sink.event(&format!("ended processes that a killed supervisor left behind: {leftovers:?}"));
-    }
+    end_leftovers(home);
     ServerState::remove(home);
     platform::end_children_with_us()?;
     let local = config.local.as_ref().map(PathBuf::from);
@@ -196,6 +192,7 @@ impl Supervisor {
             slot(WORKFLOW_RUNNER, &role("internal-workflow-runner"))?,
             slot(AGENT_RUNNER, &agent)?,
         ];
+        let children = Children::new(&state.instance);
         let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
         sink.event(&format!("started as process {}, instance {}", std::process::id(), config.instance));
         let redactor = Redactor::new(&token, &config.environment);
@@ -215,7 +212,7 @@ impl Supervisor {
             report: Some(report),
             sink,
             slots,
-            children: Children::new(),
+            children,
             messages: mpsc::unbounded_channel(),
             server: None,
             failure: None,

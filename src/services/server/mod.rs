@@ -47,12 +47,12 @@ async fn serve(
     });
     role::say_ready(Some(bound))?;
     let mut server = std::pin::pin!(server.into_future());
-    tokio::select! {
+    let haste = tokio::select! {
         outcome = &mut server => return Ok(outcome?),
-        () = role::time_to_end(leash) => {}
-    }
+        haste = role::time_to_end(leash) => haste,
+    };
     let _ = ending.send(true);
-    match tokio::time::timeout(LAST_WORDS, server).await {
+    match tokio::time::timeout(haste.limit(LAST_WORDS), server).await {
         Ok(outcome) => Ok(outcome?),
         Err(_) => Ok(()),
     }
