@@ -12,7 +12,7 @@ endif
 TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
-.PHONY: help build run test check bench man soak runner host test-tools test-payload test-rust clean FORCE
+.PHONY: help build run test check bench man soak runner host test-tools test-payload test-releases test-rust clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -53,16 +53,20 @@ run: build ## Build what is missing, then start the platform
 test: build test-tools test-payload test-rust ## Run every test, the real payload included
 
 test-tools: ## Check for the packagers' tools that the tests run; install them where that is allowed
-	@echo '==> tools: strip, eu-strip, patchelf, strace'
+	@echo '==> tools: strip, eu-strip, patchelf, strace, minisign'
 	@sh tests/tools.sh
 
 test-payload: runner
 	@echo '==> tests of the agent-runner, from source and frozen'
 	$(PYTHON) payloads/agent-runner/build.py --out dist --test
 
-test-rust: build
+test-releases: test-tools
+	@echo '==> releases for the tests: three versions of this program, signed with keys made for it'
+	sh tests/releases.sh
+
+test-rust: build test-releases
 	@echo '==> tests of stigmer, with the small generated payload and with the real one'
-	STIGMER_REAL=$(CURDIR)/$(CARRIER) $(CARGO) test --locked --no-fail-fast
+	STIGMER_REAL=$(CURDIR)/$(CARRIER) STIGMER_TEST_RELEASES=$(CURDIR)/build/test-releases $(CARGO) test --locked --no-fail-fast
 
 check: ## Run the lints
 	@echo '==> lints'

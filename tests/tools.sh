@@ -12,6 +12,7 @@ need objcopy binutils
 need eu-strip elfutils
 need patchelf patchelf
 need strace strace
+need minisign minisign
 
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -6,6 +6,7 @@
 //!
 //! The map, from the top down:
 //!
+//! - [`publish`]: from carriers to what is uploaded. For maintainers.
 //! - [`describe`]: a carrier to its update index and the compressed copy of its code part.
 //! - [`Listing`] and [`UpdateIndex`]: the two signed documents, with every rule of their form.
 //! - [`Seen`]: the newest listing ever seen, so that an old one cannot be played again.
@@ -22,6 +23,7 @@ mod identity;
 mod index;
 mod keys;
 mod listing;
+pub mod publish;
 mod seen;
 mod sha256;
 mod sign;

@@ -1,8 +1,9 @@
 //! Signing, for those who issue releases. The formats are minisign's, so its tool can do all of this too.
 
 use super::{KeyId, KeysError, PublicKey};
+use ct_codecs::{Base64, Decoder};
 use fs_err as fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Longest file of a secret key in bytes.
@@ -83,14 +84,16 @@ impl SigningKey {
     /// Reads the secret key at `path`; asks for its password only if it is encrypted.
     pub fn read(path: &Path, password: Password<'_>) -> Result<Self, SigningError> {
         let not_a_key = |reason: String| SigningError::NotAKey { path: path.to_owned(), reason };
-        let meta = fs::metadata(path)?;
+        let mut file = fs::File::open(path)?;
+        let meta = file.metadata()?;
         if meta.len() > KEY_LEN {
             return Err(not_a_key(format!("it has more than {KEY_LEN} bytes")));
         }
         if crate::platform::permission_bits(&meta).is_some_and(|mode| mode & 0o077 != 0) {
             return Err(SigningError::Readable { path: path.to_owned() });
         }
-        let text = fs::read_to_string(path)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
         let boxed = minisign::SecretKeyBox::from_string(&text).map_err(|e| not_a_key(e.to_string()))?;
         let secret = if text.lines().nth(1).is_some_and(|line| line.starts_with(ENCRYPTED)) {
             boxed.into_secret_key(Some(password()?)).map_err(|error| match error.kind() {
@@ -98,7 +101,10 @@ impl SigningKey {
                 _ => not_a_key(error.to_string()),
             })?
         } else {
-            boxed.into_unencrypted_secret_key().map_err(|e| not_a_key(e.to_string()))?
+            boxed
+                .into_unencrypted_secret_key()
+                .or_else(|error| without_checksum(&text).ok_or(error))
+                .map_err(|e| not_a_key(e.to_string()))?
         };
         let public = minisign::PublicKey::from_secret_key(&secret).map_err(failed)?;
         Ok(Self { secret, public })
@@ -121,6 +127,16 @@ impl SigningKey {
     fn id(&self) -> String {
         KeyId::from_bytes(self.public.keynum()).map(|id| id.to_string()).unwrap_or_default()
     }
+}
+
+/// The secret key in `text`, if it is not encrypted and has no checksum: so `minisign -G -W` writes it. That the key is whole shows when
+/// it signs, because each signature is checked with the public key.
+fn without_checksum(text: &str) -> Option<minisign::SecretKey> {
+    const CHECKSUM: usize = 32;
+    let bytes = Base64::decode_to_vec(text.lines().nth(1)?, None).ok()?;
+    let (_, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
+    let key = minisign::SecretKey::from_bytes(&bytes).ok()?;
+    (checksum == [0; CHECKSUM] && !key.is_encrypted()).then_some(key)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -1,8 +1,10 @@
-//! `stigmer bundle`: pack, inspect, verify and extract carriers of any platform on any host.
+//! `stigmer bundle`: pack, inspect, verify and extract carriers of any platform on any host, and publish them.
 
 mod extract;
 mod inspect;
 mod pack;
+mod publish;
+mod signing;
 mod verify;
 
 use super::{Failure, Outcome};
@@ -23,6 +25,12 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Extract(extract::Args),
+    #[command(hide = true)]
+    Publish(publish::Args),
+    #[command(hide = true)]
+    Keygen(signing::Keygen),
+    #[command(hide = true)]
+    Sign(signing::Sign),
 }
 
 impl Args {
@@ -32,6 +40,9 @@ impl Args {
             Command::Inspect(args) => args.run(),
             Command::Verify(args) => args.run(),
             Command::Extract(args) => args.run(),
+            Command::Publish(args) => args.run(),
+            Command::Keygen(args) => args.run(),
+            Command::Sign(args) => args.run(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::output::bytes;
 use super::super::{Failure, Outcome, Output};
-use super::{count, or_self};
+use super::{count, or_self, signing};
 use crate::bundle::{BundleError, Carrier, CodePart, TreePath};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,8 @@ const NAMED: usize = 20;
 
 /// Check every byte of a carrier.
 ///
-/// Checks footer, index, every frame and every file, and names everything that is wrong.
+/// Checks footer, index, every frame and every file, and names everything that is wrong. With --public-key or --signature it
+/// checks instead the signature in FILE.minisig, and of an update index also the carrier beside it.
 ///
 /// The exit code is a sum: 1 the bundle is damaged, 2 there is none, 4 it could not be checked (unreadable, or of
 /// an unknown version), 8 the executable's own bytes changed since packing, as `strip` and `patchelf` change them; the
@@ -30,6 +31,12 @@ const NAMED: usize = 20;
 pub(super) struct Args {
     /// The carrier; this executable if left out
     file: Option<PathBuf>,
+    /// Check FILE.minisig: the key of minisign, `RW…` or a file, that must have signed
+    #[arg(long, value_name = "KEY", requires = "file")]
+    public_key: Option<String>,
+    /// Check FILE.minisig: any key that this executable trusts must have signed
+    #[arg(long, requires = "file", conflicts_with = "public_key")]
+    signature: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -57,6 +64,9 @@ struct Row {
 impl Args {
     pub(super) fn run(self) -> Outcome {
         let path = or_self(self.file)?;
+        if self.signature || self.public_key.is_some() {
+            return signing::verify(&path, self.public_key.as_deref(), self.json);
+        }
         let output = Output::new(self.json);
         let report = check(&path);
         if output.is_json() {

@@ -1,0 +1,499 @@
+//! Releases as a maintainer makes them, on the command line: what is written, what is refused, and that the public tools agree.
+#![cfg(unix)]
+
+mod release_common;
+
+use release_common::releases;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use stigmer::bundle::Digest;
+use stigmer::update::publish::with_signature;
+use stigmer::update::{Asked, Channel, Listing, Signed, Target, TrustError, TrustedKeys, UpdateIndex};
+use tempfile::TempDir;
+
+/// A directory with a key and carriers in it.
+struct Desk(TempDir);
+
+/// What a command said.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self(tempfile::tempdir().expect("a temporary directory"));
+        desk.run(&["bundle", "keygen", "--no-password", "--out", "key"]).ok();
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.0.path())
+            .env_remove("SOURCE_DATE_EPOCH")
+            .env("STIGMER_HOME", self.path("home"));
+        command.stdin(std::process::Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        ran(self.command(env!("CARGO_BIN_EXE_stigmer")).args(args))
+    }
+
+    /// A small carrier that says it is this version for this Rust target: a script.
+    fn carrier(&self, name: &str, version: &str, triple: &str) -> String {
+        let base =
+            format!("#!/bin/sh\n# stigmer-identity/1 version={version} triple={triple} commit=-\u{3}\n");
+        self.carrier_of(name, base.as_bytes())
+    }
+
+    fn carrier_of(&self, name: &str, base: &[u8]) -> String {
+        let tree = self.path("tree");
+        std::fs::create_dir_all(&tree).expect("mkdir");
+        std::fs::write(self.path("base"), base).expect("a file");
+        std::fs::write(tree.join("component.json"), br#"{"name":"c","version":"1","entrypoint":"run"}"#)
+            .expect("a file");
+        std::fs::write(tree.join("run"), b"#!/bin/sh\n").expect("a file");
+        std::fs::set_permissions(tree.join("run"), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        self.run(&[
+            "bundle",
+            "pack",
+            "--base",
+            "base",
+            "--component",
+            "c=tree",
+            "--no-self-check",
+            "--out",
+            name,
+        ])
+        .ok();
+        name.to_owned()
+    }
+
+    fn publish(&self, carriers: &[&str], more: &[&str]) -> Ran {
+        let mut args = vec!["bundle", "publish", "--key", "key", "--out", "out"];
+        for carrier in carriers {
+            args.extend(["--carrier", carrier]);
+        }
+        args.extend(more);
+        self.run(&args)
+    }
+
+    /// Every file below `out`, and its bytes.
+    fn published(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut dirs = vec![self.path("out")];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).expect("a directory") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    dirs.push(path);
+                } else {
+                    let name = path.strip_prefix(self.path("out")).expect("below it").display().to_string();
+                    files.insert(name, std::fs::read(&path).expect("a file"));
+                }
+            }
+        }
+        files
+    }
+
+    fn keys(&self) -> TrustedKeys {
+        keys(&self.path("key.pub"))
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    fn fails(self, code: i32, words: &str) {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        assert!(self.err.contains(words) && self.err.contains("hint:"), "{words:?}: {self:#?}");
+    }
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+fn keys(path: &Path) -> TrustedKeys {
+    TrustedKeys::parse(&std::fs::read_to_string(path).expect("a public key")).expect("a public key")
+}
+
+/// The listing in `dir`, as somebody who trusts `keys` reads it.
+fn listing(dir: &Path, keys: &TrustedKeys) -> Result<Listing, TrustError> {
+    let bytes = std::fs::read(dir.join(Listing::NAME)).expect("a listing");
+    let signature = std::fs::read(with_signature(&dir.join(Listing::NAME))).expect("a signature");
+    Listing::trusted(&Signed { name: Listing::NAME, bytes: &bytes, signature: Some(&signature) }, keys)
+}
+
+const LINUX: &str = "x86_64-unknown-linux-musl";
+const DAY_1: [&str; 2] = ["--issued", "2026-01-01T00:00:00Z"];
+const DAY_2: [&str; 2] = ["--issued", "2026-01-02T00:00:00Z"];
+
+#[test]
+fn a_release_for_two_targets_is_complete_on_either_host() {
+    let desk = Desk::new();
+    let linux = desk.carrier("a", "1.2.3", LINUX);
+    let windows = desk.carrier("b", "1.2.3", "x86_64-pc-windows-msvc");
+    let more = [
+        "--github",
+        "stigmer/stigmer",
+        "--notes-url",
+        "https://host/notes",
+        "--version",
+        "1.2.3",
+        DAY_1[0],
+        DAY_1[1],
+        "--json",
+    ];
+    let ran = desk.publish(&[&linux, &windows], &more).ok();
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&report["version"], &report["targets"][1]["target"]),
+        (&"1.2.3".into(), &"windows-amd64".into())
+    );
+
+    let names: Vec<String> =
+        desk.published().into_keys().filter(|name| !name.ends_with(".minisig")).collect();
+    let expected = [
+        "1.2.3/SHA256SUMS",
+        "1.2.3/linux-amd64/stigmer-1.2.3-linux-amd64",
+        "1.2.3/linux-amd64/stigmer-1.2.3-linux-amd64.code.zst",
+        "1.2.3/linux-amd64/stigmer-1.2.3-linux-amd64.index.json",
+        "1.2.3/windows-amd64/stigmer-1.2.3-windows-amd64.code.zst",
+        "1.2.3/windows-amd64/stigmer-1.2.3-windows-amd64.exe",
+        "1.2.3/windows-amd64/stigmer-1.2.3-windows-amd64.index.json",
+        "github/v1.2.3/SHA256SUMS",
+        "github/v1.2.3/releases.json",
+        "github/v1.2.3/stigmer-1.2.3-linux-amd64",
+        "github/v1.2.3/stigmer-1.2.3-linux-amd64.code.zst",
+        "github/v1.2.3/stigmer-1.2.3-linux-amd64.index.json",
+        "github/v1.2.3/stigmer-1.2.3-windows-amd64.code.zst",
+        "github/v1.2.3/stigmer-1.2.3-windows-amd64.exe",
+        "github/v1.2.3/stigmer-1.2.3-windows-amd64.index.json",
+        "releases.json",
+    ];
+    assert_eq!(names, expected);
+
+    // Each listing leads to its host's files; both name the same index.
+    let (here, there) = (desk.path("out"), desk.path("out/github/v1.2.3"));
+    for (dir, prefix) in [
+        (&here, "https://host/stigmer/1.2.3/windows-amd64/"),
+        (&there, "https://github.com/stigmer/stigmer/releases/download/v1.2.3/"),
+    ] {
+        let listing = listing(dir, &desk.keys()).unwrap();
+        let release = listing.newest(&Channel::stable(), Target::WindowsAmd64).unwrap();
+        assert_eq!(release.notes_url.as_deref(), Some("https://host/notes"));
+        let index = release.index(Target::WindowsAmd64).unwrap();
+        let asset = release.asset(&index.name).unwrap();
+        assert_eq!(asset.resolve("https://host/stigmer/releases.json"), format!("{prefix}{}", index.name));
+        let bytes = std::fs::read(there.join(&index.name)).unwrap();
+        let signature = std::fs::read(with_signature(&there.join(&index.name))).unwrap();
+        let asked = Asked {
+            version: release.version.clone(),
+            target: Target::WindowsAmd64,
+            blake3: Some(index.blake3),
+        };
+        let signed = Signed { name: &index.name, bytes: &bytes, signature: Some(&signature) };
+        let index = UpdateIndex::trusted(&signed, &desk.keys(), &asked).unwrap();
+        let carrier = std::fs::read(there.join(&index.carrier.name)).unwrap();
+        assert_eq!((index.carrier.size, index.carrier.blake3), (carrier.len() as u64, Digest::of(&carrier)));
+        assert_eq!(carrier, std::fs::read(desk.path("b")).unwrap());
+    }
+    ran_ok_in(&there, "sha256sum", &["--check", "SHA256SUMS"]);
+    // The public tool takes the code part out of its file.
+    ran_ok_in(&there, "zstd", &["-dq", "stigmer-1.2.3-linux-amd64.code.zst", "-o", "code"]);
+}
+
+#[track_caller]
+fn ran_ok_in(dir: &Path, program: &str, args: &[&str]) {
+    ran(Command::new(program).args(args).current_dir(dir)).ok();
+}
+
+#[test]
+fn to_publish_again_changes_nothing_and_another_day_makes_another_listing() {
+    let desk = Desk::new();
+    let one = desk.carrier("one", "1.0.0", LINUX);
+    desk.publish(&[&one], &DAY_1).ok();
+    let first = desk.published();
+    let again = desk.publish(&[&one], &DAY_2).ok();
+    assert!(again.err.contains("0 files written"), "{again:?}");
+    assert_eq!(desk.published(), first);
+
+    // The same carriers on the same day give the same bytes anywhere, but for the signatures.
+    std::fs::rename(desk.path("out"), desk.path("first")).unwrap();
+    ran(desk
+        .command(env!("CARGO_BIN_EXE_stigmer"))
+        .args(["bundle", "publish", "--key", "key", "--out", "out", "--carrier", &one])
+        .env("SOURCE_DATE_EPOCH", "1767225600"))
+    .ok();
+    let unsigned = |files: BTreeMap<String, Vec<u8>>| -> BTreeMap<String, Vec<u8>> {
+        files.into_iter().filter(|(name, _)| !name.ends_with(".minisig")).collect()
+    };
+    assert_eq!(unsigned(desk.published()), unsigned(first));
+
+    // A second target of the same version belongs to the same release.
+    let mac = desk.carrier("mac", "1.0.0", "aarch64-apple-darwin");
+    desk.publish(&[&mac], &DAY_2).ok();
+    let two = desk.carrier("two", "1.1.0-beta.1", LINUX);
+    desk.publish(&[&two], &["--channel", "beta", DAY_2[0], DAY_2[1]]).ok();
+    let listing = listing(&desk.path("out"), &desk.keys()).unwrap();
+    let newest = |channel: &str, target| {
+        listing.newest(&channel.parse().unwrap(), target).unwrap().version.to_string()
+    };
+    assert_eq!(newest("stable", Target::LinuxAmd64), "1.0.0");
+    assert_eq!(newest("beta", Target::LinuxAmd64), "1.1.0-beta.1");
+    assert_eq!(newest("beta", Target::DarwinArm64), "1.0.0");
+    assert_eq!(listing.issued.to_string(), "2026-01-02T00:00:00Z");
+    assert!(std::fs::read_to_string(desk.path("out/1.0.0/SHA256SUMS")).unwrap().contains("darwin-arm64"));
+}
+
+#[test]
+fn what_is_not_fit_is_not_published() {
+    let desk = Desk::new();
+    let one = desk.carrier("one", "1.0.0", LINUX);
+    desk.publish(&[&one], &DAY_2).ok();
+    let before = desk.published();
+
+    let other = desk.carrier_of(
+        "other",
+        format!("#!/bin/sh\n# stigmer-identity/1 version=1.0.0 triple={LINUX} commit=abc\u{3}\n").as_bytes(),
+    );
+    desk.publish(&[&other], &DAY_2)
+        .fails(1, "version 1.0.0 for linux-amd64 is listed already, with other bytes");
+    desk.publish(&[&one], &["--version", "2.0.0"]).fails(1, "it is version 1.0.0, not 2.0.0");
+    desk.publish(&[&one], &["--channel", "beta"]).fails(1, "is listed on the channel `stable` already");
+    desk.publish(&[&one, &one], &[]).fails(1, "it is for linux-amd64, as `one` is");
+    let two = desk.carrier("two", "2.0.0", LINUX);
+    desk.publish(&[&two, &one], &[]).fails(1, "it is version 1.0.0, not 2.0.0");
+    desk.publish(&[&two], &DAY_1).fails(1, "everybody who has seen it would refuse this one");
+    desk.publish(&["base"], &[]).fails(69, "`base` carries no bundle");
+    let nameless = desk.carrier_of("nameless", b"#!/bin/sh\n");
+    desk.publish(&[&nameless], &[]).fails(1, "it does not say which stigmer it is");
+    let odd = desk.carrier("odd", "1.0.0", "riscv64gc-unknown-linux-gnu");
+    desk.publish(&[&odd], &[])
+        .fails(1, "it was built for riscv64gc-unknown-linux-gnu, and no releases are made for that");
+    let built = desk.carrier("built", "1.0.0+5", LINUX);
+    desk.publish(&[&built], &[]).fails(1, "has build metadata");
+
+    let mut bytes = std::fs::read(desk.path("two")).unwrap();
+    bytes[3] ^= 1;
+    std::fs::write(desk.path("changed"), &bytes).unwrap();
+    desk.publish(&["changed"], &[]).fails(1, "its code part changed since it was packed");
+    assert_eq!(desk.published(), before, "a refusal writes nothing");
+}
+
+#[test]
+fn a_listing_of_somebody_else_is_not_continued() {
+    let desk = Desk::new();
+    let one = desk.carrier("one", "1.0.0", LINUX);
+    desk.publish(&[&one], &DAY_1).ok();
+    let two = desk.carrier("two", "2.0.0", LINUX);
+    desk.run(&["bundle", "keygen", "--no-password", "--out", "stranger"]).ok();
+    let as_stranger = ["bundle", "publish", "--key", "stranger", "--out", "out", "--carrier", &two];
+    desk.run(&as_stranger).fails(65, "which this stigmer does not trust");
+    // Told that the old key is believed, the new one takes over.
+    desk.run(&[&as_stranger[..], &["--trusted", "key.pub"]].concat()).ok();
+    assert!(listing(&desk.path("out"), &desk.keys()).is_err());
+    assert_eq!(listing(&desk.path("out"), &keys(&desk.path("stranger.pub"))).unwrap().releases.len(), 2);
+
+    std::fs::remove_file(desk.path("out/releases.json.minisig")).unwrap();
+    desk.run(&as_stranger).fails(65, "is not signed");
+    desk.publish(&[&two], &["--listing", "none"]).fails_plainly(74, "none");
+}
+
+impl Ran {
+    #[track_caller]
+    fn fails_plainly(self, code: i32, words: &str) {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        assert!(self.err.contains(words), "{words:?}: {self:#?}");
+    }
+}
+
+#[test]
+fn a_secret_key_is_its_owners_alone_and_never_overwritten() {
+    let desk = Desk::new();
+    let mode = |name: &str| std::fs::metadata(desk.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("key"), mode("key.pub")), (0o600, 0o644));
+    let before = std::fs::read(desk.path("key")).unwrap();
+    desk.run(&["bundle", "keygen", "--no-password", "--out", "key"])
+        .fails_plainly(74, "it exists, and no key is overwritten");
+    std::fs::remove_file(desk.path("key.pub")).unwrap();
+    desk.run(&["bundle", "keygen", "--no-password", "--out", "key"])
+        .fails_plainly(74, "it exists, and no key is overwritten");
+    assert_eq!(std::fs::read(desk.path("key")).unwrap(), before);
+    assert!(!desk.path("key.pub").exists(), "what was made for nothing is taken away");
+
+    std::fs::set_permissions(desk.path("key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(desk.path("base"), b"x").unwrap();
+    desk.run(&["bundle", "sign", "base", "--key", "key"]).fails(78, "other users can read the secret key");
+    std::fs::write(desk.path("noise"), b"untrusted comment: x\nnoise\n").unwrap();
+    std::fs::set_permissions(desk.path("noise"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    desk.run(&["bundle", "sign", "base", "--key", "noise"]).fails(78, "is not a secret key of minisign");
+}
+
+#[test]
+fn a_password_comes_from_a_file_where_there_is_no_terminal() {
+    let desk = Desk::new();
+    std::fs::write(desk.path("password"), "correct horse\n").unwrap();
+    std::fs::write(desk.path("wrong"), "battery\n").unwrap();
+    std::fs::write(desk.path("base"), b"x").unwrap();
+    let with = |file: Option<&str>, args: &[&str]| {
+        let mut command = desk.command(env!("CARGO_BIN_EXE_stigmer"));
+        if let Some(file) = file {
+            command.env("STIGMER_KEY_PASSWORD_FILE", file);
+        }
+        ran(command.args(args))
+    };
+    let keygen = ["bundle", "keygen", "--out", "locked"];
+    with(None, &keygen).fails_plainly(74, "there is no terminal to ask on");
+    with(Some("password"), &keygen).ok();
+    let sign = ["bundle", "sign", "base", "--key", "locked"];
+    with(None, &sign).fails_plainly(74, "there is no terminal to ask on");
+    with(Some("wrong"), &sign).fails(78, "the password does not open the secret key");
+    let signed = with(Some("password"), &sign).ok();
+    let said = [signed.out, signed.err].concat();
+    assert!(!said.contains("horse"), "{said}");
+    desk.run(&["bundle", "verify", "base", "--public-key", "locked.pub"]).ok();
+}
+
+/// The public tool of minisign checks what we sign, and we check what it signs.
+#[test]
+fn minisign_and_we_agree() {
+    let desk = Desk::new();
+    let minisign = |args: &[&str]| {
+        let mut command = desk.command("minisign");
+        match command.args(args).output() {
+            Ok(output) => Ran {
+                code: output.status.code(),
+                out: String::from_utf8_lossy(&output.stdout).into_owned(),
+                err: String::from_utf8_lossy(&output.stderr).into_owned(),
+            },
+            Err(error) => panic!("this test needs `minisign`: install the package minisign ({error})"),
+        }
+    };
+    std::fs::write(desk.path("file"), b"some bytes").unwrap();
+    desk.run(&["bundle", "sign", "file", "--key", "key"]).ok();
+    let key = desk.keys().iter().next().unwrap().as_str().to_owned();
+    let theirs = minisign(&["-Vm", "file", "-P", &key]).ok();
+    assert!(theirs.out.contains("Trusted comment: file:file"), "{theirs:?}");
+    minisign(&["-Vm", "file", "-p", "key.pub"]).ok();
+    std::fs::write(desk.path("file"), b"other bytes").unwrap();
+    assert_ne!(minisign(&["-Vm", "file", "-P", &key]).code, Some(0));
+    desk.run(&["bundle", "verify", "file", "--public-key", &key]).fails(65, "is not of these bytes");
+
+    // Our secret key signs in their tool, and theirs in ours.
+    minisign(&["-S", "-s", "key", "-m", "file", "-t", "by minisign"]).ok();
+    let ours = desk.run(&["bundle", "verify", "file", "--public-key", "key.pub"]).ok();
+    assert!(ours.out.contains("signed as \"by minisign\""), "{ours:?}");
+    minisign(&["-G", "-W", "-s", "theirs", "-p", "theirs.pub"]).ok();
+    desk.run(&["bundle", "sign", "file", "--key", "theirs"]).ok();
+    minisign(&["-Vm", "file", "-p", "theirs.pub"]).ok();
+    desk.run(&["bundle", "verify", "file", "--public-key", "theirs.pub"]).ok();
+    desk.run(&["bundle", "verify", "file", "--public-key", "key.pub"])
+        .fails(65, "which this stigmer does not trust");
+    // A signature of the old kind, which does not hash the file first, is none.
+    minisign(&["-S", "-l", "-s", "theirs", "-m", "file"]).ok();
+    desk.run(&["bundle", "verify", "file", "--public-key", "theirs.pub"]).fails(65, "it is of the old kind");
+
+    // Every document of a release.
+    let one = desk.carrier("one", "1.0.0", LINUX);
+    desk.publish(&[&one], &[]).ok();
+    for (name, purpose) in [
+        ("out/releases.json", "stigmer listing"),
+        ("out/1.0.0/SHA256SUMS", "stigmer 1.0.0 checksums"),
+        ("out/1.0.0/linux-amd64/stigmer-1.0.0-linux-amd64.index.json", "stigmer 1.0.0 linux-amd64 index"),
+    ] {
+        let ran = minisign(&["-Vm", name, "-P", &key]).ok();
+        assert!(ran.out.contains(&format!("Trusted comment: {purpose}\n")), "{ran:?}");
+    }
+}
+
+#[test]
+fn verify_looks_at_the_carrier_beside_its_index() {
+    let desk = Desk::new();
+    let one = desk.carrier("one", "1.0.0", LINUX);
+    desk.publish(&[&one], &[]).ok();
+    let dir = "out/1.0.0/linux-amd64";
+    let index = format!("{dir}/stigmer-1.0.0-linux-amd64.index.json");
+    let carrier = desk.path(&format!("{dir}/stigmer-1.0.0-linux-amd64"));
+    let verify = ["bundle", "verify", &index, "--public-key", "key.pub"];
+    let ran = desk.run(&verify).ok();
+    assert!(ran.out.contains("stigmer-1.0.0-linux-amd64: as signed"), "{ran:?}");
+    assert!(ran.out.contains("stigmer-1.0.0-linux-amd64.code.zst: as signed"), "{ran:?}");
+    let mut bytes = std::fs::read(&carrier).unwrap();
+    bytes[5] ^= 1;
+    std::fs::write(&carrier, &bytes).unwrap();
+    desk.run(&verify).fails(65, "does not match its signed digest");
+    bytes.push(0);
+    std::fs::write(&carrier, &bytes).unwrap();
+    desk.run(&verify).fails(65, "bytes; signed are");
+    std::fs::remove_file(&carrier).unwrap();
+    let ran = desk.run(&verify).ok();
+    assert!(!ran.out.contains("linux-amd64: as signed"), "{ran:?}");
+    // This executable was built without a key.
+    desk.run(&["bundle", "verify", &index, "--signature"]).fails(78, "built without a release key");
+    // A key that a person has chosen to trust.
+    std::fs::create_dir_all(desk.path("home")).unwrap();
+    let key = desk.keys().iter().next().unwrap().as_str().to_owned();
+    std::fs::write(desk.path("home/config.toml"), format!("[update]\ntrusted_keys = [\"{key}\"]\n")).unwrap();
+    desk.run(&["bundle", "verify", &index, "--signature"]).ok();
+    std::fs::write(desk.path("home/config.toml"), "[update]\ntrusted_keys = [\"RW\"]\n").unwrap();
+    desk.run(&["bundle", "verify", &index, "--signature"]).fails(78, "is not the public key of minisign");
+}
+
+/// Real builds of this program, with the keys that each of them trusts: the change of a key, as people live through it.
+#[test]
+fn a_new_key_reaches_those_who_trust_both() {
+    let dir = releases();
+    let run = |version: &str, args: &[&str]| {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        ran(Command::new(dir.join(version)).args(args).current_dir(dir).env("STIGMER_HOME", home.path()))
+    };
+    for version in ["0.9.1", "0.9.2", "0.9.3"] {
+        let said = run(version, &["--version"]).ok();
+        assert!(said.out.starts_with(&format!("stigmer {version} (0123456789ab ")), "{said:?}");
+    }
+    let verify = |host: &str| {
+        ["bundle".to_owned(), "verify".into(), format!("{host}/releases.json"), "--signature".into()]
+    };
+    let check = |version: &str, host: &str| {
+        let args = verify(host);
+        run(version, &args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    // The first knows the old key alone, the second both, the third the new one alone.
+    check("0.9.1", "site").ok();
+    check("0.9.2", "site").ok();
+    check("0.9.3", "site").fails(65, "which this stigmer does not trust");
+    check("0.9.1", "rotated").fails(65, "which this stigmer does not trust");
+    check("0.9.2", "rotated").ok();
+    check("0.9.3", "rotated").ok();
+    let both = TrustedKeys::parse(&format!(
+        "{}{}",
+        std::fs::read_to_string(dir.join("keys/old.key.pub")).unwrap(),
+        std::fs::read_to_string(dir.join("keys/new.key.pub")).unwrap()
+    ))
+    .unwrap();
+    let listing = listing(&dir.join("rotated"), &both).unwrap();
+    assert_eq!(
+        listing.releases.iter().map(|r| r.version.to_string()).collect::<Vec<_>>(),
+        ["0.9.3", "0.9.2", "0.9.1"]
+    );
+}
