@@ -3,10 +3,10 @@
 mod bundle_common;
 
 use bundle_common::images::{self, Signature};
-use bundle_common::{listing, pack, scratch, tree, try_pack, verify, write};
+use bundle_common::{listing, pack, scratch, signature, small_cutting, tree, try_pack, verify, write};
 use object::Object;
 use std::path::Path;
-use stigmer::bundle::{BundleError, Carrier, CarrierKind};
+use stigmer::bundle::{BundleError, Carrier, CarrierKind, Packing};
 
 fn extract_equals(carrier: &Path, dir: &Path) {
     let opened = Carrier::open(carrier).expect("a carrier");
@@ -65,37 +65,86 @@ fn elf_without_sections_is_refused() {
 }
 
 #[test]
-fn macho_grows_its_last_segment_over_the_bundle() {
-    for signature in [Signature::None, Signature::AdHoc] {
+fn macho_grows_its_last_segment_over_the_bundle_and_its_signature() {
+    for before in [Signature::None, Signature::AdHoc] {
         let dir = scratch();
-        let carrier = pack(dir.path(), &images::macho(signature));
+        let carrier = pack(dir.path(), &images::macho(before));
         let opened = Carrier::open(&carrier).expect("a carrier");
         assert_eq!(opened.kind(), CarrierKind::MachO);
         let bytes = opened.bytes();
-        assert_eq!(opened.range().end, bytes.len() as u64, "nothing follows it");
         assert_eq!(opened.range().start % 16, 0);
-        let parsed = object::File::parse(bytes).expect("an object file");
-        let object::File::MachO64(parsed) = parsed else { panic!("it is 64-bit") };
-        let mut segments = object::ObjectSegment::file_range(&parsed.segments().last().expect("segments"));
-        segments.1 += segments.0;
-        assert_eq!(segments.1, bytes.len() as u64, "`__LINKEDIT` ends with the file");
+        let signed = signature::check(bytes).expect("a signature that holds");
+        assert_eq!(
+            opened.range().end,
+            signed.range.start as u64,
+            "the bundle ends where the signature begins"
+        );
+        assert_eq!(signed.identifier, "hello");
+        assert_eq!((signed.version, signed.flags, signed.page), (0x2_0400, 2, 4096));
+        assert_eq!(signed.text, (0, 0x4000, 1));
+        assert_eq!(signed.slots, [(0, 0xfade_0c02), (2, 0xfade_0c01), (0x1_0000, 0xfade_0b01)]);
         let (code, said) = verify(&carrier);
         assert_eq!(code, 0, "{said}");
         assert!(said.contains("not recorded"), "{said}");
         extract_equals(&carrier, dir.path());
-        // Signing comes after; the bundle is found in front of the signature.
-        let mut signed = bytes.to_vec();
-        images::sign_macho(&mut signed);
-        std::fs::write(dir.path().join("signed"), &signed).expect("written");
-        assert_eq!(verify(&dir.path().join("signed")).0, 0);
-        extract_equals(&dir.path().join("signed"), dir.path());
+        // Every page is covered, to the last byte of the last one.
+        for at in [0x20, 0x4000, signed.limit / 2, signed.limit - 1] {
+            let mut other = bytes.to_vec();
+            other[at] ^= 1;
+            assert!(signature::check(&other).is_err(), "byte {at}");
+        }
         // Cut off anywhere behind its load commands, it is damaged and not bare.
-        for len in [0x4000, bytes.len() / 2, bytes.len() - 1] {
+        for len in [0x4000, bytes.len() / 2, signed.range.start - 1] {
             let name = dir.path().join("short");
-            std::fs::write(&name, &signed[..len]).expect("written");
+            std::fs::write(&name, &bytes[..len]).expect("written");
             assert_eq!(verify(&name).0, 1, "cut at {len}");
         }
     }
+}
+
+#[test]
+fn macho_left_unsigned_is_signed_by_others() {
+    let dir = scratch();
+    tree(&dir.path().join("tree"));
+    write(&dir.path().join("base"), images::macho(Signature::AdHoc));
+    let out = dir.path().join("carrier");
+    let packed = Packing {
+        base: &dir.path().join("base"),
+        components: &[("hello".into(), dir.path().join("tree"))],
+        out: &out,
+        cutting: small_cutting(),
+        self_check: false,
+        identifier: None,
+    }
+    .run()
+    .expect("a carrier");
+    assert!(!packed.signed);
+    let opened = Carrier::open(&out).expect("a carrier");
+    let bytes = opened.bytes();
+    assert_eq!(signature::check(bytes).expect_err("none"), "no signature");
+    assert_eq!(opened.range().end, bytes.len() as u64, "nothing follows it");
+    let parsed = object::File::parse(bytes).expect("an object file");
+    let object::File::MachO64(parsed) = parsed else { panic!("it is 64-bit") };
+    let (at, len) = object::ObjectSegment::file_range(&parsed.segments().last().expect("segments"));
+    assert_eq!(at + len, bytes.len() as u64, "`__LINKEDIT` ends with the file");
+    let mut signed = bytes.to_vec();
+    images::sign_macho(&mut signed);
+    std::fs::write(dir.path().join("signed"), &signed).expect("written");
+    assert_eq!(verify(&dir.path().join("signed")).0, 0);
+    extract_equals(&dir.path().join("signed"), dir.path());
+}
+
+#[test]
+fn macho_without_room_for_the_signatures_load_command_is_refused() {
+    // The first section begins where the load commands end; or there is room, and something stands in it.
+    let mut base = images::macho(Signature::None);
+    let end = 32 + u32::from_le_bytes(base[20..24].try_into().expect("four bytes")) as usize;
+    base[end + 3] = 1;
+    assert!(refused(&base).contains("a signature need"));
+    assert!(refused(&images::macho_with_code_at(8)).contains("8 bytes are free"));
+    let dir = scratch();
+    let carrier = pack(dir.path(), &images::macho_with_code_at(16));
+    signature::check(&std::fs::read(carrier).expect("the carrier")).expect("a signature that holds");
 }
 
 #[test]

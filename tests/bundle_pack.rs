@@ -213,6 +213,7 @@ fn a_component_that_fails_its_own_check_is_not_packed() {
         out: &out,
         cutting: small_cutting(),
         self_check: true,
+        identifier: None,
     };
     let script = |text: &str| {
         write(&root.join("bin/hello"), format!("#!/bin/sh\n{text}\n"));

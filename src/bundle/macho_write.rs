@@ -2,13 +2,17 @@
 //!
 //! No load command is added, because there may be no room for one, and no segment, because macOS 27 counts them. Apple's
 //! own tools insist that the link edit information fills `__LINKEDIT`, so the string table, which is last in it, takes the
-//! bundle in; nothing looks up a name there. An ad hoc signature is dropped: it could not stay valid. The result has
-//! none, and must be signed before macOS runs it.
+//! bundle in; nothing looks up a name there. An ad hoc signature is dropped, because it could not stay valid. Its place in
+//! the load commands is taken by that of the new one, which is last in `__LINKEDIT` and in the file.
 
 use super::elf_write::pad;
+use super::macho_sign::{self, Signing};
 
 const MAGIC_64: u32 = 0xfeed_facf;
 const HEADER_LEN: usize = 32;
+const SEGMENT_LEN: usize = 72;
+const SECTION_LEN: usize = 80;
+const MH_EXECUTE: u32 = 0x2;
 const LC_SYMTAB: u32 = 0x2;
 const LC_SEGMENT_64: u32 = 0x19;
 const LC_CODE_SIGNATURE: u32 = 0x1d;
@@ -19,6 +23,7 @@ const ALIGN: usize = 16;
 const SUPER_BLOB: u32 = 0xfade_0cc0;
 const CODE_DIRECTORY: u32 = 0xfade_0c02;
 const CS_ADHOC: u32 = 0x2;
+const SIGNATURE_COMMAND_LEN: usize = 16;
 
 /// A load command: where it lies, which it is, how long it is.
 #[derive(Clone, Copy)]
@@ -28,11 +33,24 @@ struct Command {
     len: usize,
 }
 
-/// The bytes in front of a bundle of `bundle_len` bytes that make of `base` a carrier.
+/// What makes a carrier of a Mach-O file.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    /// The bytes in front of the bundle.
+    pub(super) code: Vec<u8>,
+    /// How to sign, if it is to be signed: what comes of it follows the bundle.
+    pub(super) signing: Option<Signing<'a>>,
+}
+
+/// What makes of `base` a carrier of a bundle of `bundle_len` bytes, signed under `identifier` if there is one.
 ///
 /// # Errors
 /// Why this file cannot be one.
-pub(super) fn carrier_of(base: &[u8], bundle_len: u64) -> Result<Vec<u8>, String> {
+pub(super) fn carrier_of<'a>(
+    base: &[u8],
+    bundle_len: u64,
+    identifier: Option<&'a str>,
+) -> Result<Parts<'a>, String> {
     if four(base, 0) != Some(MAGIC_64) {
         return Err("it is not a 64-bit little-endian Mach-O file, and no Mac runs any other".into());
     }
@@ -72,9 +90,82 @@ pub(super) fn carrier_of(base: &[u8], bundle_len: u64) -> Result<Vec<u8>, String
             .map_err(|_| "a Mach-O file cannot hold a bundle beyond 4 GiB")?;
         put(&mut out, at + 20, &grown.to_le_bytes());
     }
-    put(&mut out, linkedit + 48, &(new_end - start).to_le_bytes());
-    put(&mut out, linkedit + 32, &(new_end - start).next_multiple_of(PAGE).to_le_bytes());
-    Ok(out)
+    let mut signing = None;
+    let mut linkedit_end = new_end;
+    if let Some(identifier) = identifier {
+        let text = commands
+            .iter()
+            .find(|c| c.cmd == LC_SEGMENT_64 && name(&out, c.at).starts_with(b"__TEXT\0"))
+            .and_then(|c| eight(&out, c.at + 40).zip(eight(&out, c.at + 48)))
+            .ok_or("it has no `__TEXT`")?;
+        let is_program = four(&out, 12) == Some(MH_EXECUTE);
+        linkedit_end = announce_signature(&mut out, &commands, new_end, identifier)?;
+        signing = Some(Signing { identifier, text, is_program });
+    }
+    put(&mut out, linkedit + 48, &(linkedit_end - start).to_le_bytes());
+    put(&mut out, linkedit + 32, &(linkedit_end - start).next_multiple_of(PAGE).to_le_bytes());
+    Ok(Parts { code: out, signing })
+}
+
+/// Adds the load command of a signature that begins at `at`, and returns where that ends.
+fn announce_signature(
+    out: &mut [u8],
+    commands: &[Command],
+    at: u64,
+    identifier: &str,
+) -> Result<u64, String> {
+    let beyond = || "a Mach-O file cannot hold a bundle beyond 4 GiB".to_owned();
+    let len = macho_sign::len(at, identifier).ok_or_else(beyond)?;
+    let end = at.checked_add(len).filter(|end| u32::try_from(*end).is_ok()).ok_or_else(beyond)?;
+    let command = commands.last().map_or(HEADER_LEN, |c| c.at + c.len);
+    // What follows the load commands is unused up to the first section, and zero; anything else is not ours to overwrite.
+    let free = first_section(out, commands)?.saturating_sub(command);
+    let room = out.get(command..command + SIGNATURE_COMMAND_LEN);
+    if free < SIGNATURE_COMMAND_LEN || room.is_none_or(|room| room.iter().any(|byte| *byte != 0)) {
+        return Err(format!(
+            "behind its load commands {free} bytes are free, and those of a signature need {SIGNATURE_COMMAND_LEN}: \
+             link it with more room, as `-headerpad 0x100` does, or sign it once before packing"
+        ));
+    }
+    let (count, commands_len) = four(out, 16).zip(four(out, 20)).ok_or("its header is cut off")?;
+    for (i, value) in
+        [u64::from(LC_CODE_SIGNATURE), SIGNATURE_COMMAND_LEN as u64, at, len].into_iter().enumerate()
+    {
+        let value = u32::try_from(value).map_err(|_| beyond())?;
+        put(out, command + i * 4, &value.to_le_bytes());
+    }
+    put(out, 16, &(count + 1).to_le_bytes());
+    #[expect(clippy::cast_possible_truncation, reason = "16")]
+    let grown = commands_len
+        .checked_add(SIGNATURE_COMMAND_LEN as u32)
+        .ok_or("its load commands are longer than its header says")?;
+    put(out, 20, &grown.to_le_bytes());
+    Ok(end)
+}
+
+/// Where in the file the first section begins: the load commands can grow up to there.
+fn first_section(data: &[u8], commands: &[Command]) -> Result<usize, String> {
+    let mut first = data.len();
+    for segment in commands.iter().filter(|c| c.cmd == LC_SEGMENT_64) {
+        let count = four(data, segment.at + 64).unwrap_or(0) as usize;
+        if count.checked_mul(SECTION_LEN).is_none_or(|len| len > segment.len - SEGMENT_LEN) {
+            return Err("its load commands are cut off".into());
+        }
+        for section in 0..count {
+            let at = segment.at + SEGMENT_LEN + section * SECTION_LEN;
+            // One without content, such as zeros that are made at the start, has no place in the file.
+            let place = four(data, at + 48).filter(|place| *place != 0);
+            if let Some(place) = place {
+                first = first.min(place as usize);
+            }
+        }
+        // A segment without sections, such as `__LINKEDIT`, begins where its content does.
+        let start = eight(data, segment.at + 40).and_then(|start| usize::try_from(start).ok());
+        if let Some(start) = start.filter(|start| *start != 0) {
+            first = first.min(start);
+        }
+    }
+    Ok(first)
 }
 
 /// Removes the load command of an ad hoc signature and the signature.
@@ -141,7 +232,7 @@ fn commands(data: &[u8]) -> Result<Vec<Command>, String> {
         let cmd = four(data, at).ok_or_else(cut_off)?;
         let len = four(data, at + 4).ok_or_else(cut_off)? as usize;
         let shortest = match cmd {
-            LC_SEGMENT_64 => 72,
+            LC_SEGMENT_64 => SEGMENT_LEN,
             LC_SYMTAB => 24,
             LC_CODE_SIGNATURE => 16,
             _ => 8,

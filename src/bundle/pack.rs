@@ -11,7 +11,8 @@ use super::self_check::{self, SelfCheck};
 use super::stream::Stream;
 use super::{
     BundleError, Carrier, CarrierKind, CodePart, Component, Digest, FOOTER_LEN, FORMAT_VERSION, Footer,
-    Frame, HEAD_LEN, Index, Limits, MAX_COMPONENTS, Slot, carrier, elf_write, macho_write, pe_write,
+    Frame, HEAD_LEN, Index, Limits, MAX_COMPONENTS, Slot, carrier, elf_write, macho_sign, macho_write,
+    pe_write,
 };
 use crate::platform;
 use fs_err as fs;
@@ -34,6 +35,8 @@ pub struct Packing<'a> {
     pub cutting: Cutting,
     /// Whether each component must pass its own check first.
     pub self_check: bool,
+    /// Under which name a Mach-O carrier is signed ad hoc; without one it is not signed. Other kinds are signed afterwards.
+    pub identifier: Option<&'a str>,
 }
 
 /// What was packed.
@@ -47,6 +50,8 @@ pub struct Packed {
     pub index: Index,
     /// What came of each component's own check.
     pub self_checks: Vec<SelfCheck>,
+    /// Whether the carrier was signed.
+    pub signed: bool,
 }
 
 impl Packing<'_> {
@@ -83,8 +88,8 @@ impl Packing<'_> {
         let index = Index { format: FORMAT_VERSION, components };
         // The rules are checked once more, by the reader's own eyes.
         index.check(at - HEAD_LEN as u64).map_err(|damage| self.refuse_base(damage.to_string()))?;
-        let size = self.write(&base, &index, &frames)?;
-        Ok(Packed { kind: carrier::kind_of(&base), size, index, self_checks })
+        let (size, signed) = self.write(&base, &index, &frames)?;
+        Ok(Packed { kind: carrier::kind_of(&base), size, index, self_checks, signed })
     }
 
     fn read_base(&self) -> Result<Vec<u8>, BundleError> {
@@ -133,8 +138,8 @@ impl Packing<'_> {
         Ok(component)
     }
 
-    /// Writes the carrier beside its place, reads it back, and moves it there. Returns its size.
-    fn write(&self, base: &[u8], index: &Index, frames: &[Compressed]) -> Result<u64, BundleError> {
+    /// Writes the carrier beside its place, reads it back, and moves it there. Returns its size, and whether it is signed.
+    fn write(&self, base: &[u8], index: &Index, frames: &[Compressed]) -> Result<(u64, bool), BundleError> {
         let frames_len: u64 = frames.iter().map(|frame| frame.bytes.len() as u64).sum();
         let mut index_bytes = serde_json::to_vec(index).map_err(std::io::Error::from)?;
         // Line ends fill the index up, so that the bundle's length is a multiple of 16: an ELF note and the signatures
@@ -155,9 +160,13 @@ impl Packing<'_> {
         };
         let bundle_len = frames_len + (HEAD_LEN + index_bytes.len() + FOOTER_LEN) as u64;
         let kind = carrier::kind_of(base);
+        let mut signing = None;
         let code = match kind {
             CarrierKind::Elf => elf_write::carrier_of(base, bundle_len),
-            CarrierKind::MachO => macho_write::carrier_of(base, bundle_len),
+            CarrierKind::MachO => macho_write::carrier_of(base, bundle_len, self.identifier).map(|parts| {
+                signing = parts.signing;
+                parts.code
+            }),
             CarrierKind::Pe => pe_write::carrier_of(base),
             CarrierKind::Plain => plain(base),
         }
@@ -175,6 +184,15 @@ impl Packing<'_> {
         }
         file.write_all(&index_bytes)?;
         file.write_all(&footer.to_bytes())?;
+        let mut size = code.len() as u64 + bundle_len;
+        if let Some(signing) = &signing {
+            let map = platform::map(file.as_file())
+                .map_err(|source| carrier::named(file.path(), "map", &source))?;
+            let signature = macho_sign::sign(&map, signing).map_err(|reason| self.refuse_base(reason))?;
+            drop(map);
+            size += signature.len() as u64;
+            file.write_all(&signature)?;
+        }
         file.as_file().sync_all()?;
         let written = Carrier::open(file.path())?;
         let sound = written.footer() == &footer && written.index()? == *index;
@@ -185,7 +203,7 @@ impl Packing<'_> {
         platform::set_mode(file.path(), 0o755)
             .map_err(|e| carrier::named(file.path(), "make executable", &e))?;
         file.persist(self.out).map_err(|e| carrier::named(self.out, "write", &e.error))?;
-        Ok(code.len() as u64 + bundle_len)
+        Ok((size, signing.is_some()))
     }
 }
 

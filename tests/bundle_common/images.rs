@@ -126,6 +126,25 @@ pub fn macho(signature: Signature) -> Vec<u8> {
     out
 }
 
+/// An unsigned one whose `__text` begins `free` bytes behind the load commands.
+pub fn macho_with_code_at(free: usize) -> Vec<u8> {
+    let mut out = macho(Signature::None);
+    let text = 32;
+    let mut section = Vec::new();
+    section.extend(b"__text\0\0\0\0\0\0\0\0\0\0__TEXT\0\0\0\0\0\0\0\0\0\0");
+    section.resize(80, 0);
+    let commands_len = u32::from_le_bytes(out[20..24].try_into().expect("four bytes")) + 80;
+    let code_at = 32 + commands_len as usize + free;
+    section[48..52].copy_from_slice(&u32::try_from(code_at).expect("small").to_le_bytes());
+    out.splice(text + 72..text + 72, section);
+    out.drain(0x4000..0x4050);
+    out[20..24].copy_from_slice(&commands_len.to_le_bytes());
+    out[text + 4..text + 8].copy_from_slice(&152_u32.to_le_bytes());
+    out[text + 64..text + 68].copy_from_slice(&1_u32.to_le_bytes());
+    out[code_at..code_at + 4].copy_from_slice(&[0xc0, 0x03, 0x5f, 0xd6]);
+    out
+}
+
 fn segment(name: &str, at: usize, address: u64, memory: usize, len: usize) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend(0x19_u32.to_le_bytes());

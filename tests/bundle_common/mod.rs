@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test file uses a part of it")]
 
 pub mod images;
+pub mod signature;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -79,7 +80,8 @@ pub fn try_pack(
     components: &[(String, PathBuf)],
     out: &Path,
 ) -> Result<Packed, stigmer::bundle::BundleError> {
-    Packing { base, components, out, cutting: small_cutting(), self_check: false }.run()
+    Packing { base, components, out, cutting: small_cutting(), self_check: false, identifier: Some("hello") }
+        .run()
 }
 
 /// Runs the command line.

@@ -3,7 +3,7 @@
 use super::super::output::bytes;
 use super::super::{Outcome, Output};
 use super::{count, kind_name};
-use crate::bundle::{CarrierKind, Cutting, Digest, Packing, SelfCheck};
+use crate::bundle::{CarrierKind, Cutting, Digest, Packing, SelfCheck, is_identifier};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -29,9 +29,23 @@ pub(super) struct Args {
     /// Do not let the components check themselves first
     #[arg(long)]
     no_self_check: bool,
+    /// The name under which a macOS carrier is signed ad hoc
+    #[arg(long, value_name = "NAME", default_value = "stigmer", value_parser = identifier)]
+    identifier: String,
+    /// Leave a macOS carrier unsigned, for `codesign` to sign it with an identity
+    #[arg(long, conflicts_with = "identifier")]
+    no_sign: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+fn identifier(text: &str) -> Result<String, String> {
+    if is_identifier(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("it has not 1 to 255 letters, digits, dots, dashes and low lines".into())
+    }
 }
 
 fn component(text: &str) -> Result<(String, PathBuf), String> {
@@ -46,6 +60,7 @@ struct Report<'a> {
     path: &'a Path,
     carrier: &'static str,
     size: u64,
+    signed: bool,
     components: Vec<Row<'a>>,
 }
 
@@ -71,6 +86,7 @@ impl Args {
             out: &self.out,
             cutting,
             self_check: !self.no_self_check,
+            identifier: (!self.no_sign).then_some(self.identifier.as_str()),
         }
         .run()?;
         let rows: Vec<Row<'_>> = packed
@@ -107,7 +123,9 @@ impl Args {
             kind_name(packed.kind),
             bytes(packed.size)
         ));
-        if packed.kind == CarrierKind::MachO {
+        if packed.signed {
+            output.note(format_args!("signed ad hoc as {}", self.identifier));
+        } else if packed.kind == CarrierKind::MachO {
             output.note(
                 "it has no signature: sign it now, ad hoc or with an identity, or macOS will not run it",
             );
@@ -117,6 +135,7 @@ impl Args {
                 path: &self.out,
                 carrier: kind_name(packed.kind),
                 size: packed.size,
+                signed: packed.signed,
                 components: rows,
             })?;
         }
