@@ -1,0 +1,116 @@
+//! `stigmer server` when somebody sets the clock: nothing that runs takes notice, and the logs stay in order.
+#![cfg(target_os = "linux")]
+
+mod server_common;
+
+use rustix::process::Signal;
+use server_common::namespace::{MOUNTS, inside, mount, need};
+use server_common::{Platform, ask, component, eventually, pid, signal, text};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+const DAY: i64 = 86_400;
+
+/// The wall clock of every process that is started in this namespace from now on.
+struct Clock(std::fs::File);
+
+impl Clock {
+    fn new(platform: &Platform) -> Self {
+        let path = |name: &str| platform.path(name);
+        let offset = std::fs::File::create(path("offset")).expect("created");
+        let clock = Self(offset);
+        clock.set(0);
+        need("cc", "--version", "gcc");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/clock.c");
+        let library = path("clock.so");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&library)
+            .arg(format!("-DOFFSET=\"{}\"", path("offset").display()))
+            .arg(source)
+            .output()
+            .expect("cc runs");
+        assert!(built.status.success(), "{}", text(&built));
+        // Children get an environment of their own, so LD_PRELOAD would not reach them.
+        for dir in ["upper", "work"] {
+            fs_err::create_dir(path(dir)).expect("made");
+        }
+        let (upper, work) = (path("upper"), path("work"));
+        fs_err::write(upper.join("ld.so.preload"), format!("{}\n", library.display())).expect("written");
+        let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
+        mount(&["-t", "overlay", "-o", &options, "overlay"], Path::new("/etc"));
+        clock
+    }
+
+    /// From now on it shows so many seconds more than the real one.
+    fn set(&self, seconds: i64) {
+        self.0.write_all_at(&seconds.to_ne_bytes(), 0).expect("written");
+    }
+}
+
+/// The day that new processes believe it is.
+fn today() -> String {
+    let said = Command::new("date").args(["-u", "+%Y-%m-%d"]).output().expect("date runs");
+    String::from_utf8_lossy(&said.stdout).trim().to_owned()
+}
+
+/// Waits until the workflow runner was heard of several times more.
+fn heartbeats(platform: &Platform, url: &str) {
+    let token = platform.token();
+    let (mut heard, mut before) = (0, u64::MAX);
+    eventually("the workflow runner is heard of", || {
+        let (_, answer) = ask(url, "/v1/status", Some(&token));
+        let worker = &answer["workers"][0];
+        assert_ne!(worker["state"], "stale", "{answer}");
+        let age = worker["heartbeat_age_ms"].as_u64()?;
+        heard += u32::from(age < before);
+        before = age;
+        (heard > 3).then_some(())
+    });
+}
+
+#[test]
+fn a_clock_that_jumps_starts_and_stops_nothing() {
+    if !inside(MOUNTS, "a_clock_that_jumps_starts_and_stops_nothing") {
+        return;
+    }
+    let platform = Platform::acting(&["say=the agent speaks", "ready", "wait"]);
+    let clock = Clock::new(&platform);
+    let real = today();
+    let first = platform.start();
+    let url = first["url"].as_str().expect("a url").to_owned();
+    let mut restarts = 0;
+    // Back a day, ahead a day, to where a machine without a battery begins, ahead a century.
+    let lost = -std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs().cast_signed();
+    for jump in [-DAY, 2 * DAY, lost, 100 * 365 * DAY] {
+        clock.set(jump);
+        assert_ne!(today(), real, "the clock of the test does not work");
+        heartbeats(&platform, &url);
+        let status = platform.status();
+        assert_eq!((&status["ready"], &status["instance"]), (&true.into(), &first["instance"]), "{status}");
+        for name in ["stigmer-server", "workflow-runner"] {
+            assert_eq!(component(&status, name)["pid"], component(&first, name)["pid"], "{jump}");
+            assert_eq!(component(&status, name)["restarts"], 0, "{jump}");
+        }
+        // A pause before a restart is no longer and no shorter than ever.
+        let agent = component(&status, "agent-runner");
+        assert_eq!(agent["restarts"], restarts);
+        if restarts < 3 {
+            signal(pid(agent), Signal::KILL);
+            restarts += 1;
+            eventually("the agent runner is ready again", || {
+                let status = platform.status();
+                let agent = component(&status, "agent-runner");
+                (agent["phase"] == "ready" && agent["restarts"] == restarts).then_some(())
+            });
+        }
+    }
+
+    platform.stop();
+    platform.assert_clean();
+    clock.set(0);
+    platform.start();
+    platform.stop();
+    platform.assert_clean();
+}
