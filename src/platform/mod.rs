@@ -6,7 +6,8 @@
 #![expect(unsafe_code, reason = "this room is where it lives; every block says why it is sound")]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
+use std::path::Path;
 
 mod ports;
 pub use ports::*;
@@ -72,6 +73,22 @@ pub struct Ending {
     pub ended: Vec<u32>,
     /// The ids of those that did not, in the time they had or because they may not be signalled.
     pub left: Vec<u32>,
+}
+
+/// Reads a small file that anybody may have put there: at most `most` bytes, and nothing that could keep us waiting.
+///
+/// # Errors
+/// It cannot be read, is no file, or is larger.
+pub fn read_small(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let refuse =
+        |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is {what}", path.display()));
+    // Asked before it is opened: opening a pipe waits for whoever writes to it.
+    if !fs_err::metadata(path)?.is_file() {
+        return Err(refuse("not a file"));
+    }
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(refuse("too large")) } else { Ok(bytes) }
 }
 
 /// Fills `buffer` with bytes nobody can guess.

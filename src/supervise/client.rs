@@ -36,6 +36,13 @@ pub enum Found {
         /// Its process id.
         pid: u32,
     },
+    /// Its process lives, and we cannot ask it: the token cannot be read, or is not the one it knows.
+    Barred {
+        /// Its process id.
+        pid: u32,
+        /// Why.
+        error: io::Error,
+    },
 }
 
 /// Asks the supervisor of `home` what runs.
@@ -86,6 +93,9 @@ fn look_at(home: &Home, state: ServerState) -> Found {
     });
     match (outcome, answer.filter(|status| status.instance == state.instance)) {
         (Ok(()), Some(status)) => Found::Up(status),
+        (Err(error), _) if is_barred(&error) && state.identity.is_alive() => {
+            Found::Barred { pid: state.identity.pid, error }
+        }
         _ if state.identity.is_alive() => Found::Hung { pid: state.identity.pid },
         _ => match ServerState::read(home) {
             // It ended in an orderly way while it was asked, and took its file along.
@@ -95,6 +105,19 @@ fn look_at(home: &Home, state: ServerState) -> Found {
             Some(_) => Found::Crashed { state: Box::new(state), last_sign: last_sign_of_life(home) },
         },
     }
+}
+
+/// Whether [`ask`] failed for a reason that says nothing of the supervisor's health.
+fn is_barred(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut
+            | io::ErrorKind::WouldBlock
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// What has become of a start that somebody else had begun.

@@ -151,6 +151,7 @@ fn running(
     let status = match client::look(home) {
         Found::Up(status) => status,
         Found::Hung { pid } => return Err(SuperviseError::Hung { pid }),
+        Found::Barred { pid, error } => return Err(SuperviseError::Barred { pid, source: error }),
         Found::Absent => return Ok(None),
         Found::Crashed { .. } => {
             // What it left may hold the very port that is wanted.

@@ -230,6 +230,14 @@ pub enum SuperviseError {
         /// Its process id.
         pid: u32,
     },
+    /// The supervisor lives and cannot be asked.
+    #[error("the supervisor (process {pid}) runs and cannot be asked")]
+    Barred {
+        /// Its process id.
+        pid: u32,
+        /// Why.
+        source: io::Error,
+    },
     /// The supervisor ended before it said how the start went.
     #[error("the supervisor ended ({status}) before anything was ready")]
     SupervisorEnded {

@@ -17,6 +17,9 @@ use std::time::SystemTime;
 /// The version of the file's shape.
 pub const STATE_SCHEMA: u32 = 1;
 
+/// A longer file is not ours, in bytes.
+const MOST: u64 = 1024 * 1024;
+
 /// A process, named so that it cannot be mistaken for another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -81,7 +84,7 @@ impl ServerState {
 
     /// Reads the file. One that is missing or not understood names nobody.
     pub fn read(home: &Home) -> Option<Self> {
-        let text = fs_err::read(Self::path(home)).ok()?;
+        let text = platform::read_small(&Self::path(home), MOST).ok()?;
         serde_json::from_slice(&text).ok().filter(|state: &Self| state.schema == STATE_SCHEMA)
     }
 

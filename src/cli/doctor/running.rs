@@ -32,6 +32,11 @@ pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
             format!("its supervisor (process {pid}) does not answer: it hangs or is suspended"),
             format!("`kill -CONT {pid}` wakes it if it is suspended; else `kill -KILL {pid}` ends it"),
         )),
+        Found::Barred { pid, error } => checks.push(Check::problem(
+            "server",
+            format!("its supervisor (process {pid}) runs and cannot be asked: {error}"),
+            "check who owns that file; `stigmer server stop --now` ends the supervisor without asking",
+        )),
     }
 }
 

@@ -32,6 +32,7 @@ impl From<SuperviseError> for Failure {
                 Self::from_error(Exit::Busy, &error).hint("`stigmer server status` says what runs")
             }
             SuperviseError::Hung { pid } => hung(pid),
+            SuperviseError::Barred { pid, source } => barred(pid, source),
             SuperviseError::Silent { .. } => Self::from_error(Exit::Failed, &error)
                 .hint("`stigmer server logs --component supervisor` shows how far it came"),
             SuperviseError::Stopped => Self::from_error(Exit::Failed, &error)
@@ -58,6 +59,16 @@ pub(super) fn hung(pid: u32) -> Failure {
     .hint(format!(
         "if it is suspended, `kill -CONT {pid}` wakes it; else `stigmer server stop --now` ends it and its components"
     ))
+}
+
+/// A supervisor that lives, and that we cannot ask.
+pub(super) fn barred(pid: u32, error: std::io::Error) -> Failure {
+    let words = error.to_string();
+    let why = Failure::from(error);
+    let failure = Failure::new(why.exit, format!("the supervisor (process {pid}) runs and cannot be asked"))
+        .cause(words);
+    let failure = why.hints().iter().fold(failure, Failure::hint);
+    failure.hint("mend that; or `stigmer server stop --now` ends it and its components without asking")
 }
 
 /// The same, of one that did not even leave word of itself: only its process id is known, and from a lock file.

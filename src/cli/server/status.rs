@@ -35,6 +35,7 @@ pub(super) fn run(home: &Home, output: Output) -> Outcome {
             Ok(0)
         }
         Found::Hung { pid } => Err(failure::hung(pid)),
+        Found::Barred { pid, error } => Err(failure::barred(pid, error)),
         Found::Absent => down(home, None, output),
         Found::Crashed { state, last_sign } => {
             let time = last_sign.map(|time| humantime::format_rfc3339_seconds(time).to_string());

@@ -36,18 +36,22 @@ pub(super) fn stop(home: &Home, manner: Manner, output: Output) -> Result<bool, 
     let Some(state) = ServerState::read(home) else {
         return match client::look(home) {
             Found::Hung { pid } => Err(failure::hung_unknown(pid)),
+            Found::Barred { pid, error } => Err(failure::barred(pid, error)),
             _ => Ok(false),
         };
     };
     match client::look(home) {
         Found::Absent => return Ok(state.identity.is_alive() && wait(&state)?),
         Found::Crashed { .. } => return Ok(client::end_remains(home)?),
-        Found::Hung { pid } if manner == Manner::Now && pid == state.identity.pid => {
+        Found::Hung { pid } | Found::Barred { pid, .. }
+            if manner == Manner::Now && pid == state.identity.pid =>
+        {
             output.note(format_args!("the supervisor (process {pid}) does not answer and is killed"));
             client::end_hung(home, &state)?;
             return Ok(true);
         }
         Found::Hung { pid } => return Err(failure::hung(pid)),
+        Found::Barred { pid, error } => return Err(failure::barred(pid, error)),
         Found::Up(_) => {}
     }
     let mut waiting = false;
