@@ -4,7 +4,7 @@
 mod server_common;
 
 use rustix::process::Signal;
-use server_common::{GOOD, Platform, component, eventually, pid, signal};
+use server_common::{GOOD, Platform, component, eventually, pid, signal, text};
 
 #[test]
 fn a_server_that_does_not_answer_is_not_ready_until_it_answers_again() {
@@ -15,7 +15,10 @@ fn a_server_that_does_not_answer_is_not_ready_until_it_answers_again() {
     signal(server, Signal::STOP);
     log.until("no longer ready");
     let status = platform.status();
-    assert_eq!(component(&status, "stigmer-server")["phase"], "unresponsive");
+    let one = component(&status, "stigmer-server");
+    assert_eq!(one["phase"], "unresponsive");
+    assert_eq!(one["not_ready"], "its process lives and does not answer");
+    assert_eq!(one["ready_since"], serde_json::Value::Null);
     assert_eq!(status["ready"], false);
     // Who cannot be asked about is not blamed.
     for worker in ["workflow-runner", "agent-runner"] {
@@ -110,7 +113,22 @@ fn a_component_that_ends_again_and_again_is_slowed_down_and_says_so() {
     assert_eq!(one["phase"], "crash-looping");
     assert_eq!(one["restarts"], 4);
     assert_eq!(one["last_exit"]["code"], 1);
+    assert_eq!(one["crash_looping"], true);
+    assert_eq!(one["pid"], serde_json::Value::Null);
+    let next = one["next_start"].as_str().expect("it is tried again");
+    assert!(next > one["since"].as_str().expect("a time"), "{one}");
     assert_eq!(status["ready"], false);
+    // The platform is up, and the person is told what to do.
+    let shown = platform.run(&["server", "status"]);
+    assert_eq!(shown.status.code(), Some(0));
+    let words = text(&shown);
+    for expected in [
+        "not everything is ready",
+        "agent-runner is crash-looping: it ends again and again, the last time: exit code 1; it is tried again in",
+        "`stigmer server logs --component agent-runner`",
+    ] {
+        assert!(words.contains(expected), "{words}");
+    }
     for other in ["stigmer-server", "workflow-runner"] {
         assert_eq!(component(&status, other)["phase"], "ready");
     }

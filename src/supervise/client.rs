@@ -1,6 +1,7 @@
 //! The asking side of the control socket. Blocking: a command asks one question and ends.
 
 use super::control::{Command, Reply, Request, Status};
+use super::last_end::{LastEnd, Why};
 use super::protocol::{read_line, write_line};
 use super::state::{Identity, ServerState, end_leftovers, last_sign_of_life};
 use super::token::Token;
@@ -68,6 +69,14 @@ pub fn look(home: &Home) -> Found {
 pub fn end_remains(home: &Home) -> Result<bool, SuperviseError> {
     let _lock = lock::server(home, PATIENCE)?;
     let ended = end_leftovers(home);
+    if let Some(state) = ServerState::read(home) {
+        let mut end = LastEnd::now(&state.instance, Why::Crashed);
+        if let Some(time) = last_sign_of_life(home) {
+            end.time = humantime::format_rfc3339_millis(time).to_string();
+        }
+        // A record that cannot be written is one line less in a later `status`.
+        let _ = end.write(home);
+    }
     ServerState::remove(home);
     Ok(!ended.is_empty())
 }
@@ -86,7 +95,7 @@ pub fn end_hung(home: &Home, state: &ServerState) -> Result<(), SuperviseError> 
 
 fn look_at(home: &Home, state: ServerState) -> Found {
     let mut answer = None;
-    let outcome = ask(home, &state, Command::Status, PATIENCE, |reply| {
+    let outcome = ask(home, &state, Command::Status, None, PATIENCE, |reply| {
         if let Reply::Status(status) = reply {
             answer = Some(status.clone());
         }
@@ -137,7 +146,7 @@ pub enum Awaited {
 /// The supervisor is not there, refuses, or falls silent.
 pub fn await_start(home: &Home, state: &ServerState, limit: Duration) -> io::Result<Awaited> {
     let mut awaited = Awaited::Stopped;
-    ask(home, state, Command::Await, limit, |reply| match reply {
+    ask(home, state, Command::Await, None, limit, |reply| match reply {
         Reply::Status(status) => awaited = Awaited::Runs(status.clone()),
         Reply::Failed(failure) => awaited = Awaited::Failed(failure.clone()),
         _ => {}
@@ -158,13 +167,15 @@ pub enum Manner {
     Now,
 }
 
-/// Tells the supervisor described by `state` to stop, hears whom it waits for, and returns when its process is gone.
+/// Tells the supervisor described by `state` to stop, on behalf of the command `by`; hears whom it waits for, and returns
+/// when its process is gone.
 ///
 /// # Errors
 /// It is not there, refuses, or falls silent.
 pub fn stop(
     home: &Home,
     state: &ServerState,
+    by: &str,
     manner: Manner,
     mut waiting: impl FnMut(&[String]),
 ) -> io::Result<()> {
@@ -172,7 +183,7 @@ pub fn stop(
         Manner::Asked => Command::Stop,
         Manner::Now => Command::Kill,
     };
-    ask(home, state, command, STOP_PATIENCE, |reply| {
+    ask(home, state, command, Some(by), STOP_PATIENCE, |reply| {
         if let Reply::Stopping { waiting_for } = reply {
             waiting(waiting_for);
         }
@@ -185,6 +196,7 @@ fn ask(
     home: &Home,
     state: &ServerState,
     command: Command,
+    by: Option<&str>,
     patience: Duration,
     mut hear: impl FnMut(&Reply),
 ) -> io::Result<()> {
@@ -197,7 +209,7 @@ fn ask(
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
-    write_line(&stream, &Request { token, command })?;
+    write_line(&stream, &Request { token, command, by: by.map(str::to_owned) })?;
     let mut answers = BufReader::new(stream);
     loop {
         let line = match read_line(&mut answers) {

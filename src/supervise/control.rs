@@ -23,6 +23,9 @@ pub struct Request {
     pub token: Token,
     /// What is asked.
     pub command: Command,
+    /// Who asks: the command a person gave, for the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// What can be asked.
@@ -74,6 +77,9 @@ pub struct Status {
     pub executable: String,
     /// That executable's size, inode and time of change when it was started.
     pub executable_state: Option<String>,
+    /// What that executable's footer says of its code and of what it carries.
+    #[serde(default)]
+    pub build: Option<String>,
     /// The home directory.
     pub home: String,
     /// When it started.
@@ -115,6 +121,18 @@ pub struct ComponentStatus {
     pub attendant_pid: Option<u32>,
     /// Since when it is in this phase.
     pub since: String,
+    /// Since when it is ready, if it is.
+    #[serde(default)]
+    pub ready_since: Option<String>,
+    /// Why it is not ready, if it is not.
+    #[serde(default)]
+    pub not_ready: Option<String>,
+    /// Whether it ended too often lately, and has not been ready for a minute since.
+    #[serde(default)]
+    pub crash_looping: bool,
+    /// When it is started again, if it waits for that.
+    #[serde(default)]
+    pub next_start: Option<String>,
     /// How often it was started again.
     pub restarts: u32,
     /// How its last process ended, if one did.
@@ -123,6 +141,12 @@ pub struct ComponentStatus {
     pub version: Option<String>,
     /// Where it listens, if it does.
     pub address: Option<SocketAddr>,
+    /// The port of that address.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The digest of its payload, if it came from the bundle.
+    #[serde(default)]
+    pub payload: Option<String>,
     /// The memory it occupies.
     pub memory_bytes: Option<u64>,
     /// Its log file.
@@ -147,6 +171,8 @@ pub struct LastExit {
 pub struct Asked {
     /// What is asked.
     pub command: Command,
+    /// Who asks.
+    pub by: Option<String>,
     /// Where the answers go.
     pub replies: mpsc::Sender<Reply>,
 }
@@ -193,15 +219,15 @@ async fn converse(mut stream: TcpStream, token: &Token, asked: &mpsc::Sender<Ask
         }
     };
     let refuse = |error: &str| Reply::Error { error: error.to_owned() };
-    let command = match request {
+    let (command, by) = match request {
         Err(_) => return send(&mut write, &refuse("the request is not understood")).await,
         Ok(request) if !token.matches(request.token.reveal()) => {
             return send(&mut write, &refuse("the token is wrong")).await;
         }
-        Ok(request) => request.command,
+        Ok(request) => (request.command, request.by),
     };
     let (replies, mut answers) = mpsc::channel(16);
-    if asked.send(Asked { command, replies }).await.is_err() {
+    if asked.send(Asked { command, by, replies }).await.is_err() {
         return send(&mut write, &refuse("the supervisor is ending")).await;
     }
     while let Some(reply) = answers.recv().await {

@@ -207,15 +207,7 @@ fn differences(status: &Status, request: &StartRequest) -> Vec<String> {
         (None, Some(runs)) => found.push(format!("its agent-runner is `{runs}`, not the bundled one")),
         _ => {}
     }
-    if status.version != crate::VERSION {
-        found.push(format!("it is version {}, this is {}", status.version, crate::VERSION));
-    }
-    let (path, state) = super::own_executable();
-    if status.executable != path {
-        found.push(format!("it was started from `{}`, this is `{path}`", status.executable));
-    } else if status.executable_state != state {
-        found.push(format!("`{path}` was replaced since it started"));
-    }
+    found.extend(super::skew::compare(status).map(|skew| skew.words()));
     found
 }
 

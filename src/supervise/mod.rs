@@ -9,7 +9,8 @@
 //! - [`health`]: whether what lives is of use.
 //! - [`child`]: one process: streams, end, tidying up. `attendant`: the process between us and a program that is not ours.
 //! - [`protocol`]: what is said between supervisor and component. [`control`], [`client`]: between command and supervisor.
-//! - [`lock`], [`state`], [`token`]: one supervisor per home, how it is found, who may ask it.
+//! - [`lock`], [`state`], [`token`]: one supervisor per home, how it is found, who may ask it. [`last_end`]: how the last one ended.
+//! - [`skew`]: whether the executable that asks is the one that runs.
 //! - [`environment`]: what a component finds around it, and the secrets that only one is told. [`redact`] keeps them out of logs.
 //! - [`logs`]: what components say, kept, bounded and merged.
 
@@ -21,6 +22,7 @@ pub mod control;
 pub mod environment;
 pub mod fleet;
 pub mod health;
+pub mod last_end;
 pub mod launch;
 pub mod lifecycle;
 pub mod lock;
@@ -28,6 +30,7 @@ pub mod logs;
 pub mod protocol;
 pub mod redact;
 mod signals;
+pub mod skew;
 mod slot;
 pub mod state;
 pub mod supervisor;
@@ -95,7 +98,7 @@ impl LaunchConfig {
         Ok(Self {
             schema: LAUNCH_SCHEMA,
             instance: token::new_instance()?,
-            executable: own_executable(),
+            executable: skew::own_place(),
             port,
             local,
             start_timeout_ms: millis(config.server.start_timeout),
@@ -303,16 +306,4 @@ pub fn describe_exit(status: std::process::ExitStatus) -> String {
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "unknown".to_owned(),
     }
-}
-
-/// The path of this executable, and the cheap evidence of its content.
-fn own_executable() -> (String, Option<String>) {
-    let Ok(path) = std::env::current_exe() else {
-        return ("unknown".to_owned(), None);
-    };
-    let state = std::fs::metadata(&path).ok().map(|meta| {
-        let evidence = platform::evidence(&meta);
-        format!("{}-{}-{}", evidence.size, evidence.inode, evidence.changed_ns)
-    });
-    (path.display().to_string(), state)
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// A component and its present process.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pub(super) address: Option<SocketAddr>,
     /// Why its present process cannot become ready, in its own words or ours.
     pub(super) refusal: Option<(String, Option<String>)>,
+    /// The digest of its payload, if it came from the bundle.
+    pub(super) payload: Option<String>,
     log: PathBuf,
     phase: Phase,
     since: String,
@@ -55,6 +57,7 @@ impl Slot {
             began: Instant::now(),
             address: None,
             refusal: None,
+            payload: None,
             log,
             phase: Phase::Waiting,
             since: now(),
@@ -142,12 +145,43 @@ impl Slot {
             pid,
             attendant_pid: self.running.as_ref().and_then(Running::attendant_pid),
             since: self.since.clone(),
+            ready_since: self.ready_since.clone(),
+            not_ready: self.not_ready(),
+            crash_looping: life.is_looping(),
+            next_start: life.next_start().map(wall_clock),
             restarts: life.restarts(),
             last_exit: self.last_exit.clone(),
             version: self.version.clone(),
             address: self.address,
+            port: self.address.map(|address| address.port()),
+            payload: self.payload.clone(),
             memory_bytes: pid.and_then(platform::resident_bytes),
             log: self.log.display().to_string(),
         }
     }
+
+    /// Why it is not ready, in words.
+    fn not_ready(&self) -> Option<String> {
+        let last = || self.last_exit.as_ref().map_or("for no known reason", |exit| exit.reason.as_str());
+        Some(match self.phase {
+            Phase::Ready => return None,
+            Phase::Waiting => "what it needs is not ready".to_owned(),
+            Phase::Starting => match &self.refusal {
+                Some((words, _)) => words.clone(),
+                None => "its process has not said yet that it is ready".to_owned(),
+            },
+            Phase::Unresponsive => "its process lives and does not answer".to_owned(),
+            Phase::Restarting => format!("it ended: {}", last()),
+            Phase::CrashLooping => format!("it ends again and again, the last time: {}", last()),
+            Phase::Failed => format!("its configuration is wrong: {}", last()),
+            Phase::Stopping => "it was asked to end".to_owned(),
+            Phase::Stopped => "it was asked to end, and has".to_owned(),
+        })
+    }
+}
+
+/// A time to come, as a log has it.
+fn wall_clock(then: Instant) -> String {
+    let left = then.saturating_duration_since(Instant::now());
+    humantime::format_rfc3339_millis(SystemTime::now() + left).to_string()
 }

@@ -12,12 +12,14 @@ use super::child::{Children, Message, Program};
 use super::control::{self, Asked, Command, Reply, Status};
 use super::fleet::{Fleet, Happening, SERVER as SERVER_INDEX, Start};
 use super::health::Health;
+use super::last_end::{LastEnd, Why};
 use super::launch::AGENT_RUNNER;
 use super::lifecycle::Policy;
 use super::lock;
 use super::logs::{self, Sink};
 use super::redact::Redactor;
 use super::signals::Signals;
+use super::skew;
 use super::slot::Slot;
 use super::state::{Identity, STATE_SCHEMA, ServerState, end_leftovers};
 use super::token::Token;
@@ -61,11 +63,22 @@ pub enum Place {
 /// Something at the start failed; whatever was started by then has ended.
 pub fn run(home: &Home, config: LaunchConfig, place: Place, report: Report) -> Result<(), SuperviseError> {
     let limit = Duration::from_millis(config.stop_timeout_ms);
-    let (lock, component) = prepare(home, &config, limit)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(supervise(home, config, &component, (place, report)));
-    // These two are held for life: who holds the lock is the supervisor, and the entry is in use.
-    drop((component, lock));
+    let instance = config.instance.clone();
+    let outcome = prepare(home, &config, limit).and_then(|(lock, component)| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outcome = runtime.block_on(supervise(home, config, &component, (place, report)));
+        // These two are held for life: who holds the lock is the supervisor, and the entry is in use.
+        drop((component, lock));
+        outcome
+    });
+    match &outcome {
+        // Whoever holds the lock will say how that went; how a component failed has been said.
+        Ok(()) | Err(SuperviseError::Locked(_) | SuperviseError::Failed(_)) => {}
+        Err(error) => {
+            let failure = Box::new(StartFailure::of_supervisor(error));
+            let _ = LastEnd::now(&instance, Why::StartFailed { failure }).write(home);
+        }
+    }
     outcome
 }
 
@@ -103,6 +116,7 @@ async fn supervise(
         children: Vec::new(),
     };
     state.write(home)?;
+    LastEnd::remove(home);
     let (asked_sender, asked) = mpsc::channel(16);
     let places = Arc::new(Semaphore::new(control::CLIENTS));
     let door = tokio::spawn(control::serve(listener, token.clone(), asked_sender, Arc::clone(&places)));
@@ -110,6 +124,7 @@ async fn supervise(
         .inspect_err(|_| ServerState::remove(home))?;
     let outcome = supervisor.live(asked).await;
     supervisor.children.end_strays(&supervisor.sink);
+    supervisor.leave_word(&outcome);
     ServerState::remove(home);
     let mut watchers = std::mem::take(&mut supervisor.watchers);
     for watcher in watchers.drain(..) {
@@ -149,6 +164,10 @@ struct Supervisor {
     /// Where the server listens, from its first readiness on: workers keep this address over its restarts.
     server: Option<SocketAddr>,
     failure: Option<Box<StartFailure>>,
+    /// Why it ends, once that is known.
+    why: Option<Why>,
+    /// What the footer of the own executable says.
+    build: Option<String>,
     /// While it stops: when to say next whom it waits for.
     stopping: Option<Instant>,
     /// When it was first told to stop by a signal.
@@ -187,12 +206,16 @@ impl Supervisor {
         };
         let agent =
             |work_dir: &Path| Program::foreign(own.clone(), &component.program, work_dir, home.root());
-        let slots = vec![
+        let mut slots = vec![
             slot(SERVER, &role("internal-server"))?,
             slot(WORKFLOW_RUNNER, &role("internal-workflow-runner"))?,
             slot(AGENT_RUNNER, &agent)?,
         ];
         let children = Children::new(&state.instance);
+        let payload = component.digest.as_ref().map(ToString::to_string);
+        if let Some(agent) = slots.last_mut() {
+            agent.payload.clone_from(&payload);
+        }
         let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
         sink.event(&format!("started as process {}, instance {}", std::process::id(), config.instance));
         let redactor = Redactor::new(&token, &config.environment);
@@ -200,7 +223,7 @@ impl Supervisor {
             sink.hide(&redactor);
         }
         Ok(Self {
-            payload: component.digest.as_ref().map(ToString::to_string),
+            payload,
             health: Health::new(slots.len()),
             probes: mpsc::unbounded_channel(),
             fleet: Fleet::new(slots.len(), policy, start_timeout, Instant::now()),
@@ -216,6 +239,8 @@ impl Supervisor {
             messages: mpsc::unbounded_channel(),
             server: None,
             failure: None,
+            why: None,
+            build: skew::own_digest(),
             stopping: None,
             signalled: None,
             watchers: Vec::new(),
@@ -277,15 +302,31 @@ impl Supervisor {
                 }
             }
             Command::Stop => {
-                self.sink.event("told to stop by a command");
+                self.sink.event(&format!("told to stop by {}", named(question.by.as_deref())));
+                self.why.get_or_insert(Why::Asked { by: question.by });
                 self.watchers.push(question.replies);
                 self.begin_stop().await;
             }
             Command::Kill => {
-                self.sink.event("told by a command to end everything at once");
+                let by = named(question.by.as_deref());
+                self.sink.event(&format!("told by {by} to end everything at once"));
+                self.why.get_or_insert(Why::Asked { by: question.by });
                 self.watchers.push(question.replies);
                 self.stop_now().await;
             }
+        }
+    }
+
+    /// Leaves a record of how it ends, for a later `status`.
+    fn leave_word(&mut self, outcome: &Result<(), SuperviseError>) {
+        let why = match outcome {
+            Err(SuperviseError::Failed(failure)) => Why::StartFailed { failure: failure.clone() },
+            // That is recorded where all such errors arrive.
+            Err(_) => return,
+            Ok(()) => self.why.take().unwrap_or(Why::Asked { by: None }),
+        };
+        if let Err(error) = LastEnd::now(&self.config.instance, why).write(&self.home) {
+            self.sink.event(&format!("cannot write how it ended: {error}"));
         }
     }
 
@@ -296,6 +337,7 @@ impl Supervisor {
             version: crate::VERSION.to_owned(),
             executable: self.config.executable.0.clone(),
             executable_state: self.config.executable.1.clone(),
+            build: self.build.clone(),
             home: self.home.root().display().to_string(),
             since: self.state.since.clone(),
             url: self.server.map(|address| format!("http://{address}")),
@@ -329,6 +371,11 @@ impl Supervisor {
             self.report = None;
         }
     }
+}
+
+/// The command that asks, if it said its name.
+fn named(by: Option<&str>) -> String {
+    by.map_or_else(|| "a command".to_owned(), |by| format!("`stigmer {by}`"))
 }
 
 async fn sleep_until(due: Option<Instant>) {

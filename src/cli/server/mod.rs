@@ -1,5 +1,6 @@
 //! `stigmer server`: start, stop, restart, status and logs of the local platform.
 
+mod down;
 mod failure;
 mod foreground;
 mod logs;

@@ -92,7 +92,7 @@ pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) ->
     Environment::for_agent_runner(home, &Config::read(home)?).map_err(SuperviseError::from)?;
     let local = request.local.as_deref();
     drop(component::resolve(home, launch::AGENT_RUNNER, local, Depth::Evidence, &Shown::new(output))?);
-    stop::stop(home, Manner::Asked, output)?;
+    stop::stop(home, "server restart", Manner::Asked, output)?;
     start(home, &request, true, output)
 }
 

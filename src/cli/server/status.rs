@@ -1,74 +1,47 @@
-//! What runs, as the supervisor itself tells it.
+//! What runs, as the supervisor itself tells it; or what ran, and how it ended.
 
-use super::{Output, failure};
+use super::{Output, down, failure};
 use crate::cli::output::bytes;
-use crate::cli::{Exit, Failure, Outcome};
+use crate::cli::{Failure, Outcome};
 use crate::home::Home;
 use crate::supervise::client::{Found, look};
 use crate::supervise::control::{ComponentStatus, Status};
+use crate::supervise::lifecycle::Phase;
+use crate::supervise::skew::{self, Skew};
 use serde::Serialize;
+use std::time::SystemTime;
 
 #[derive(Serialize)]
 struct UpReport<'a> {
     running: bool,
     ready: bool,
+    differs: Option<Skew>,
     #[serde(flatten)]
     status: &'a Status,
-}
-
-#[derive(Serialize)]
-struct DownReport<'a> {
-    running: bool,
-    crashed: bool,
-    last_sign_of_life: Option<&'a str>,
-    home: String,
 }
 
 pub(super) fn run(home: &Home, output: Output) -> Outcome {
     match look(home) {
         Found::Up(status) => {
+            let differs = skew::compare(&status);
             if output.is_json() {
-                output.json(&UpReport { running: true, ready: status.is_ready(), status: &status })?;
+                output.json(&UpReport {
+                    running: true,
+                    ready: status.is_ready(),
+                    differs,
+                    status: &status,
+                })?;
             } else {
                 show(&status, output)?;
+                advise(&status, differs.as_ref(), output);
             }
             Ok(0)
         }
         Found::Hung { pid } => Err(failure::hung(pid)),
         Found::Barred { pid, error } => Err(failure::barred(pid, error)),
-        Found::Absent => down(home, None, output),
-        Found::Crashed { state, last_sign } => {
-            let time = last_sign.map(|time| humantime::format_rfc3339_seconds(time).to_string());
-            let words = format!(
-                "the supervisor (process {}, started {}) crashed or was killed; last sign of life {}",
-                state.identity.pid,
-                state.since,
-                time.as_deref().unwrap_or("unknown")
-            );
-            down(home, Some((words, time)), output)
-        }
+        Found::Absent => down::absent(home, output),
+        Found::Crashed { state, last_sign } => down::crashed(home, &state, last_sign, output),
     }
-}
-
-fn down(home: &Home, crash: Option<(String, Option<String>)>, output: Output) -> Outcome {
-    if output.is_json() {
-        output.json(&DownReport {
-            running: false,
-            crashed: crash.is_some(),
-            last_sign_of_life: crash.as_ref().and_then(|(_, time)| time.as_deref()),
-            home: home.root().display().to_string(),
-        })?;
-    } else {
-        output.line("stigmer does not run")?;
-        if let Some((words, _)) = crash {
-            output.note(format_args!("  note: {words}"));
-        }
-        output.note(format_args!(
-            "   {} `stigmer server` starts it",
-            console::style("hint:").cyan().for_stderr()
-        ));
-    }
-    Ok(Exit::NotRunning as u8)
 }
 
 fn show(status: &Status, output: Output) -> Result<(), Failure> {
@@ -83,21 +56,19 @@ fn show(status: &Status, output: Output) -> Result<(), Failure> {
         .chain(std::iter::once(supervisor_row(status)))
         .chain(status.components.iter().map(row))
         .collect::<Vec<_>>();
-    let widths: Vec<usize> = (0..HEADINGS.len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    for cells in &rows {
-        let line = cells
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect::<Vec<_>>()
-            .join("  ");
-        output.line(line.trim_end())?;
-    }
+    output.table(&rows)?;
     for component in &status.components {
-        if let Some(exit) = &component.last_exit {
-            output.line(format_args!("last exit of {}: {}, {}", component.name, exit.reason, exit.time))?;
+        if let Some(why) = &component.not_ready {
+            output.line(format_args!(
+                "{} is {}: {why}{}",
+                component.name,
+                component.phase.name(),
+                next(component)
+            ))?;
+        } else if let Some(exit) = &component.last_exit {
+            let loops = if component.crash_looping { ", too often lately" } else { "" };
+            let when = ago(&exit.time);
+            output.line(format_args!("{} last ended {when} ago{loops}: {}", component.name, exit.reason))?;
         }
     }
     output.line(format_args!("home:       {}", status.home))?;
@@ -113,15 +84,62 @@ fn show(status: &Status, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-const HEADINGS: [&str; 8] = ["COMPONENT", "PHASE", "PID", "PORT", "SINCE", "RESTARTS", "MEMORY", "VERSION"];
+/// What to do about what is not as it should be.
+fn advise(status: &Status, differs: Option<&Skew>, output: Output) {
+    let hint = console::style("hint:").cyan().for_stderr();
+    for component in &status.components {
+        let log = format!("`stigmer server logs --component {}` shows what it said", component.name);
+        match component.phase {
+            Phase::Failed => {
+                output.note(format_args!("   {hint} {log}; mend that, then `stigmer server restart`"));
+            }
+            Phase::CrashLooping | Phase::Restarting | Phase::Unresponsive => {
+                output.note(format_args!("   {hint} {log}"));
+            }
+            Phase::Waiting | Phase::Starting | Phase::Ready | Phase::Stopping | Phase::Stopped => {}
+        }
+    }
+    if let Some(skew) = differs {
+        output.note(format_args!("  note: {}", skew.words()));
+        output.note(format_args!("   {hint} `stigmer server restart` moves over to this one"));
+    }
+}
+
+/// When it is started again, if it waits for that.
+fn next(component: &ComponentStatus) -> String {
+    let left = component
+        .next_start
+        .as_ref()
+        .and_then(|time| humantime::parse_rfc3339(time).ok())
+        .map(|time| time.duration_since(SystemTime::now()).unwrap_or_default());
+    left.map(|left| format!("; it is tried again in {}", short(left.as_secs() + 1))).unwrap_or_default()
+}
+
+/// How long ago a time of RFC 3339 is, in one unit. A clock that was set back makes it no time.
+pub(super) fn ago(time: &str) -> String {
+    humantime::parse_rfc3339(time)
+        .map_or_else(|_| "?".to_owned(), |time| short(time.elapsed().unwrap_or_default().as_secs()))
+}
+
+/// A time in its greatest whole unit.
+fn short(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+const HEADINGS: [&str; 8] = ["COMPONENT", "PHASE", "FOR", "PID", "PORT", "RESTARTS", "MEMORY", "VERSION"];
 
 fn supervisor_row(status: &Status) -> [String; 8] {
     [
         "supervisor".to_owned(),
         if status.stopping { "stopping" } else { "running" }.to_owned(),
+        ago(&status.since),
         status.pid.to_string(),
         dash(None::<u16>),
-        status.since.clone(),
         dash(None::<u32>),
         dash(status.memory_bytes.map(bytes)),
         status.version.clone(),
@@ -129,18 +147,36 @@ fn supervisor_row(status: &Status) -> [String; 8] {
 }
 
 fn row(component: &ComponentStatus) -> [String; 8] {
+    let digest = component.payload.as_ref().and_then(|digest| digest.get(..8));
+    let version = match (&component.version, digest) {
+        (Some(version), Some(digest)) => Some(format!("{version} ({digest})")),
+        (version, _) => version.clone(),
+    };
     [
         component.name.clone(),
         component.phase.name().to_owned(),
+        ago(&component.since),
         dash(component.pid),
-        dash(component.address.map(|address| address.port())),
-        component.since.clone(),
+        dash(component.port),
         component.restarts.to_string(),
         dash(component.memory_bytes.map(bytes)),
-        dash(component.version.clone()),
+        dash(version),
     ]
 }
 
 fn dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        let words = [0, 59, 60, 3599, 3600, 172_799, 172_800, 864_000].map(short);
+        assert_eq!(words, ["0s", "59s", "1m", "59m", "1h", "47h", "2d", "10d"]);
+        assert_eq!(ago("rubbish"), "?");
+        assert_eq!(ago("2999-01-01T00:00:00.000Z"), "0s");
+    }
 }

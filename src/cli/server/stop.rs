@@ -16,7 +16,8 @@ struct StopReport {
 
 pub(super) fn run(home: &Home, now: bool, output: Output) -> Outcome {
     let began = Instant::now();
-    let was_running = stop(home, if now { Manner::Now } else { Manner::Asked }, output)?;
+    let (by, manner) = if now { ("server stop --now", Manner::Now) } else { ("server stop", Manner::Asked) };
+    let was_running = stop(home, by, manner, output)?;
     if output.is_json() {
         output.json(&StopReport {
             was_running,
@@ -30,8 +31,8 @@ pub(super) fn run(home: &Home, now: bool, output: Output) -> Outcome {
     Ok(0)
 }
 
-/// Stops what runs; `false` if nothing did.
-pub(super) fn stop(home: &Home, manner: Manner, output: Output) -> Result<bool, Failure> {
+/// Stops what runs, on behalf of the command `by`; `false` if nothing did.
+pub(super) fn stop(home: &Home, by: &str, manner: Manner, output: Output) -> Result<bool, Failure> {
     // It may still be ending; the first look tells hung from not running.
     let Some(state) = ServerState::read(home) else {
         return match client::look(home) {
@@ -55,7 +56,7 @@ pub(super) fn stop(home: &Home, manner: Manner, output: Output) -> Result<bool, 
         Found::Up(_) => {}
     }
     let mut waiting = false;
-    let asked = client::stop(home, &state, manner, |waiting_for| {
+    let asked = client::stop(home, &state, by, manner, |waiting_for| {
         // The first answer comes at once, and is worth a line only if it is not the only one.
         if waiting && !waiting_for.is_empty() && !output.is_json() {
             output.note(format_args!("waiting for {}", waiting_for.join(", ")));

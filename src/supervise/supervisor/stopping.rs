@@ -4,6 +4,7 @@ use super::Supervisor;
 use crate::supervise::LaunchEvent;
 use crate::supervise::control::Reply;
 use crate::supervise::fleet::Happening;
+use crate::supervise::last_end::Why;
 use crate::supervise::lifecycle::Phase;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -36,6 +37,7 @@ impl Supervisor {
         } else {
             self.sink.event(&format!("told to stop by {name}"));
             self.signalled.get_or_insert_with(Instant::now);
+            self.why.get_or_insert(Why::Signal { signal: name.to_owned() });
             self.begin_stop().await;
         }
     }

@@ -62,7 +62,9 @@ impl Supervisor {
     pub(super) fn note_health(&mut self, what: Happening) {
         match what {
             Happening::To(SERVER_INDEX, Event::Ready) => self.health.watch(Instant::now()),
-            Happening::To(SERVER_INDEX, Event::Ended(_)) | Happening::Stop => self.health.rest(),
+            Happening::To(SERVER_INDEX, Event::Ended(_)) | Happening::Stop | Happening::StopNow => {
+                self.health.rest();
+            }
             _ => {}
         }
     }

@@ -141,7 +141,7 @@ pub(super) fn install(home: &Home, args: &InstallArgs, output: Output) -> Outcom
         return Err(failure.cause(reason).hint(format!("when it can be: `{}`", commands.join(" && "))));
     }
     // What runs outside of the service would be in its way.
-    if !manager.is_running() && stop::stop(home, Manner::Asked, output)? {
+    if !manager.is_running() && stop::stop(home, "server install-service", Manner::Asked, output)? {
         output.note("stopped what was running in the background");
     }
     for step in steps {
@@ -181,7 +181,7 @@ pub(super) fn uninstall(output: Output) -> Outcome {
         }
     }
     // A manager that was not told lets go of nothing; and somebody may have started it by hand.
-    stop::stop(&home, Manner::Asked, output)?;
+    stop::stop(&home, "server uninstall-service", Manner::Asked, output)?;
     fs_err::remove_file(&path)?;
     remove_enabling_link(&path);
     match trouble {
