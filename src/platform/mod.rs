@@ -57,6 +57,10 @@ pub struct Evidence {
     pub mode: u32,
 }
 
+/// Which file it is, whatever it is called: true for as long as somebody has it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity(u64, u64);
+
 /// What the kernel, where it can, sends to a child whose supervisor has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParentDeath {

@@ -1,6 +1,6 @@
 //! Linux and macOS, through safe wrappers where there are some.
 
-use super::Evidence;
+use super::{Evidence, FileIdentity};
 use std::convert::Infallible;
 use std::fs::{File, Metadata, Permissions};
 use std::io;
@@ -28,6 +28,33 @@ pub fn evidence(meta: &Metadata) -> Evidence {
         changed_ns: meta.ctime().saturating_mul(1_000_000_000).saturating_add(meta.ctime_nsec()),
         mode: meta.mode() & 0o7777,
     }
+}
+
+/// Which file this is.
+///
+/// # Errors
+/// The system does not say.
+pub fn file_identity(file: &File) -> io::Result<FileIdentity> {
+    file.metadata().map(|meta| FileIdentity(meta.dev(), meta.ino()))
+}
+
+/// Which file has the name `path` now.
+///
+/// # Errors
+/// There is none.
+pub fn identity_of(path: &Path) -> io::Result<FileIdentity> {
+    std::fs::metadata(path).map(|meta| FileIdentity(meta.dev(), meta.ino()))
+}
+
+/// Whether nobody will ever read what is written to standard output: the pipe's other end or the terminal is gone.
+pub fn output_is_abandoned() -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let output = io::stdout();
+    // Nothing is asked for, for these two are told in any case.
+    let mut polled = [PollFd::new(&output, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
+        && polled[0].revents().intersects(gone)
 }
 
 /// Whether files have permission bits here, so that one can tell a program by them.

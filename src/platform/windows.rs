@@ -1,11 +1,12 @@
 //! Windows.
 
-use super::Evidence;
+use super::{Evidence, FileIdentity};
 use std::convert::Infallible;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::MetadataExt;
+use std::os::windows::io::AsRawHandle;
 use std::path::Path;
 use std::process::Command;
 use windows_sys::Win32::Foundation::{CloseHandle, WAIT_TIMEOUT};
@@ -33,6 +34,35 @@ pub fn evidence(meta: &Metadata) -> Evidence {
         changed_ns: i64::try_from(meta.last_write_time()).unwrap_or(i64::MAX),
         mode: meta.file_attributes(),
     }
+}
+
+/// Which file this is.
+///
+/// # Errors
+/// The system does not say.
+pub fn file_identity(file: &File) -> io::Result<FileIdentity> {
+    use windows_sys::Win32::Storage::FileSystem::{BY_HANDLE_FILE_INFORMATION, GetFileInformationByHandle};
+    // SAFETY: the structure is plain data, for which zeroes are a valid value.
+    let mut info: BY_HANDLE_FILE_INFORMATION = unsafe { std::mem::zeroed() };
+    // SAFETY: the handle is open for as long as `file` is borrowed, and the structure is valid for writes.
+    if unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut info) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let index = u64::from(info.nFileIndexHigh) << 32 | u64::from(info.nFileIndexLow);
+    Ok(FileIdentity(u64::from(info.dwVolumeSerialNumber), index))
+}
+
+/// Which file has the name `path` now.
+///
+/// # Errors
+/// There is none.
+pub fn identity_of(path: &Path) -> io::Result<FileIdentity> {
+    file_identity(&File::open(path)?)
+}
+
+/// Whether nobody will ever read what is written to standard output: not asked on this system, where the next write tells.
+pub fn output_is_abandoned() -> bool {
+    false
 }
 
 /// Whether files have permission bits here, so that one can tell a program by them.

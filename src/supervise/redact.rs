@@ -132,14 +132,14 @@ mod tests {
         #[test]
         fn a_cut_never_splits_a_secret(
             words in prop::collection::vec(prop::sample::select(vec!["ab", "abababab", "abcabcabc", "x", "é", "bcabcab"]), 1..60),
-            at in 1_usize..40,
+            at in 10_usize..40,
         ) {
             let secrets = [("A", "abababab"), ("B", "abcabcabc")];
             let redactor = Redactor::of(&secrets);
             let text = words.concat();
             let (mut rest, mut whole) = (text.as_bytes(), String::new());
-            while rest.len() > at + 8 {
-                let Some(cut) = redactor.cut(rest, at) else { break };
+            while rest.len() > at {
+                let Some(cut) = redactor.cut(&rest[..at], at) else { break };
                 whole.push_str(&redactor.redact(&String::from_utf8_lossy(&rest[..cut])));
                 rest = &rest[cut..];
             }

@@ -10,6 +10,9 @@ use crate::supervise::launch::{self, StartRequest};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+/// How soon a new line is shown.
+const GLANCE: Duration = Duration::from_millis(100);
+
 /// How long the last lines may take to be printed: whoever reads them may have fallen asleep.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -68,17 +71,19 @@ impl Printer {
         let (ready, words) = mpsc::channel();
         let (printed, done) = mpsc::channel();
         // From here on, so that what is said before everything is ready is printed as well.
-        let mut follower = logs::Follower::new(&logs::files(home));
+        let following = logs::Following::new(home, output);
         std::thread::spawn(move || {
             let _printed = printed;
+            // Logs that cannot be read are no reason not to run.
+            let Ok(mut following) = following else { return };
             let mut next = words.recv().map_err(|_| RecvTimeoutError::Disconnected);
             while matches!(next, Ok(()) | Err(RecvTimeoutError::Timeout)) {
-                if logs::show(&follower.poll(), output).is_err() {
+                if following.show().is_err() {
                     return;
                 }
-                next = words.recv_timeout(logs::GLANCE);
+                next = words.recv_timeout(GLANCE);
                 if matches!(next, Err(RecvTimeoutError::Disconnected)) {
-                    let _ = logs::show(&follower.poll(), output);
+                    let _ = following.show();
                 }
             }
         });

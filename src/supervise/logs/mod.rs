@@ -2,24 +2,33 @@
 //!
 //! The supervisor owns the pipes, so a component cannot lose, reorder or mislabel its own lines; every line gets
 //! its time and origin here, and the size of the files is bounded while they are written, not at the next start.
+//!
+//! - [`cutter`]: bytes of a pipe to lines. `sink`: lines to files that are rotated.
+//! - [`source`]: the files of one component to lines again. [`merge`]: several components in the order of time.
+//! - [`watch`]: when there may be something new.
 
-mod read;
+mod cutter;
+pub mod merge;
 mod sink;
+pub mod source;
+pub mod watch;
 
-pub use read::{Follower, tail};
-pub use sink::{Sink, pump};
+pub use cutter::pump;
+pub use sink::Sink;
 
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// One line of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// When the supervisor got it, RFC 3339 in UTC with milliseconds: it sorts as text.
+    /// When the supervisor got it, RFC 3339 in UTC with milliseconds: it sorts as text. Empty if that is not known.
     pub time: String,
     /// Whose it is.
     pub component: String,
-    /// Where it was written: `stdout`, `stderr`, or `event` for what the supervisor has to say.
+    /// Where it was written: `stdout`, `stderr`, `event` for what the supervisor has to say, or `raw` for what somebody
+    /// else wrote into the file, a panic of the supervisor for instance.
     pub stream: String,
     /// What it says.
     pub text: String,
@@ -28,6 +37,20 @@ pub struct Line {
 /// The log file of `component`.
 pub fn file(logs_dir: &Path, component: &str) -> PathBuf {
     logs_dir.join(format!("{component}.log"))
+}
+
+/// The last `count` lines of all `files` together, oldest first.
+///
+/// # Errors
+/// A log exists and cannot be read.
+pub fn tail(files: &[(String, PathBuf)], count: usize) -> io::Result<Vec<Line>> {
+    let mut merge = merge::Merge::open(files)?;
+    merge.keep_last(count)?;
+    let mut lines = Vec::new();
+    while let Some(line) = merge.next(merge::Torn::Shown)? {
+        lines.push(line);
+    }
+    Ok(lines)
 }
 
 /// The file that was current `age` rotations ago.
@@ -45,4 +68,14 @@ const KEPT: usize = 3;
 /// Now, as a log has it.
 pub fn now() -> String {
     humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string()
+}
+
+/// Whether `text` is a time as [`now`] writes it. Only such times can be compared as text.
+fn is_time(text: &[u8]) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00:00:00.000Z";
+    text.len() == FORM.len()
+        && text.iter().zip(FORM).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            other => byte == other,
+        })
 }

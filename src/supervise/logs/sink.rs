@@ -1,19 +1,22 @@
-//! The writing end: from a component's pipe into its file.
+//! The writing end: lines of a component into its file, which is rotated before it grows too long.
+//!
+//! A log that cannot be written must harm nobody, least of all what it is the log of: nothing here returns an error. Lines that
+//! were lost are counted, and said as soon as something can be written again.
+//!
+//! Killed between any two steps, this leaves at worst a gap in the numbers of the files and a line without an end;
+//! readers pass over the one, and the next writer ends the other.
 
 use super::{KEPT, Line, now, rotated};
+use crate::platform::{self, FileIdentity};
 use crate::supervise::protocol::shortened;
 use crate::supervise::redact::Redactor;
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// A file longer than this is rotated.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
-
-/// A longer line is cut in pieces: a component that never ends its line must not fill our memory.
-const MAX_TEXT: usize = 64 * 1024;
 
 /// How many of the last lines are kept at hand, for the message of a failed start.
 const RECENT: usize = 20;
@@ -26,15 +29,21 @@ pub struct Sink(Arc<Mutex<State>>);
 struct State {
     path: PathBuf,
     component: String,
-    file: Option<fs_err::File>,
+    file: Option<(fs_err::File, FileIdentity)>,
     size: u64,
     limit: u64,
     recent: VecDeque<String>,
     redactor: Redactor,
+    /// How many lines could not be written, and why the last of them could not.
+    lost: u64,
+    why: String,
 }
 
 impl Sink {
     /// The log of `component` in the file `path`, which is appended to.
+    ///
+    /// # Errors
+    /// It cannot be opened.
     pub fn open(path: PathBuf, component: &str) -> io::Result<Self> {
         let mut state = State {
             path,
@@ -44,6 +53,8 @@ impl Sink {
             limit: MAX_FILE,
             recent: VecDeque::new(),
             redactor: Redactor::default(),
+            lost: 0,
+            why: String::new(),
         };
         state.reopen()?;
         Ok(Self(Arc::new(Mutex::new(state))))
@@ -59,18 +70,11 @@ impl Sink {
         self.lock().redactor.clone()
     }
 
-    /// Writes lines that came on `stream`. A log that cannot be written loses lines; nothing else may
-    /// suffer from that, so there is nothing to return.
+    /// Writes lines that came on `stream`.
     pub fn write<T: AsRef<str>>(&self, stream: &str, texts: &[T]) {
-        if texts.is_empty() {
-            return;
+        if !texts.is_empty() {
+            self.lock().write(stream, texts);
         }
-        self.lock().write(stream, texts);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A poisoned lock means that a writer panicked; the state is only a file and its length.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says something that happened to the component.
@@ -78,7 +82,7 @@ impl Sink {
         self.write("event", &[text]);
     }
 
-    /// The last lines that the component itself wrote.
+    /// The last lines that the component itself wrote, as much of each as fits into a message.
     pub fn recent(&self) -> Vec<String> {
         self.lock().recent.iter().cloned().collect()
     }
@@ -87,13 +91,36 @@ impl Sink {
     pub fn forget_recent(&self) {
         self.lock().recent.clear();
     }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A poisoned lock means that a writer panicked; the state is only a file and its length.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl State {
+    /// Opens the file at its end, in a directory that somebody may have removed, behind a line that somebody may not have ended.
     fn reopen(&mut self) -> io::Result<()> {
-        let file = fs_err::OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let open = || fs_err::OpenOptions::new().create(true).read(true).append(true).open(&self.path);
+        let mut file = match (open(), self.path.parent()) {
+            (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+                // Only this one: if the home itself is gone, it is not for a log to bring it back.
+                fs_err::create_dir(parent)?;
+                open()?
+            }
+            (other, _) => other?,
+        };
         self.size = file.metadata()?.len();
-        self.file = Some(file);
+        if self.size > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::Start(self.size - 1))?;
+            if file.read(&mut last)? == 1 && last != *b"\n" {
+                file.write_all(b"\n")?;
+                self.size += 1;
+            }
+        }
+        let identity = platform::file_identity(file.file())?;
+        self.file = Some((file, identity));
         Ok(())
     }
 
@@ -101,105 +128,88 @@ impl State {
         let time = now();
         let mut block = Vec::new();
         for text in texts {
-            let line = Line {
-                time: time.clone(),
-                component: self.component.clone(),
-                stream: stream.to_owned(),
-                text: self.redactor.redact(text.as_ref()).into_owned(),
-            };
-            if serde_json::to_writer(&mut block, &line).is_ok() {
-                block.push(b'\n');
-            }
+            let text = self.redactor.redact(text.as_ref()).into_owned();
             if stream != "event" {
                 if self.recent.len() == RECENT {
                     self.recent.pop_front();
                 }
-                self.recent.push_back(shortened(&line.text).into_owned());
+                self.recent.push_back(shortened(&text).into_owned());
             }
+            self.line(&mut block, &time, stream, text);
         }
-        if self.size.saturating_add(block.len() as u64) > self.limit && self.size > 0 {
-            self.rotate();
-        }
-        if self.file.is_none() && self.reopen().is_err() {
-            return;
-        }
-        if let Some(file) = &mut self.file {
-            match file.write_all(&block) {
-                Ok(()) => self.size += block.len() as u64,
-                Err(_) => self.file = None,
+        match self.put(&time, &block) {
+            Ok(()) => self.lost = 0,
+            Err(error) => {
+                self.lost += texts.len() as u64;
+                self.why = error.to_string();
+                // Whatever it is, a part of a line may have been written: the next one to be written begins with a look.
+                self.file = None;
             }
         }
     }
 
-    fn rotate(&mut self) {
+    fn line(&self, block: &mut Vec<u8>, time: &str, stream: &str, text: String) {
+        let line = Line {
+            time: time.to_owned(),
+            component: self.component.clone(),
+            stream: stream.to_owned(),
+            text,
+        };
+        if serde_json::to_writer(&mut *block, &line).is_ok() {
+            block.push(b'\n');
+        }
+    }
+
+    /// Writes `block`, and before it what has to be said about the log itself.
+    fn put(&mut self, time: &str, block: &[u8]) -> io::Result<()> {
+        // If it was removed, nobody would ever read what is written to it.
+        let is_gone = |known: &FileIdentity| platform::identity_of(&self.path).ok().as_ref() != Some(known);
+        if self.file.as_ref().is_none_or(|(_, known)| is_gone(known)) {
+            self.file = None;
+            self.reopen()?;
+        }
+        let mut said = Vec::new();
+        if self.size.saturating_add(block.len() as u64) > self.limit
+            && self.size > 0
+            && let Some(trouble) = self.rotate()?
+        {
+            self.line(
+                &mut said,
+                time,
+                "event",
+                format!("the log cannot be rotated, and begins anew: {trouble}"),
+            );
+        }
+        if self.lost > 0 {
+            let lines = if self.lost == 1 { "line was" } else { "lines were" };
+            self.line(&mut said, time, "event", format!("{} {lines} lost: {}", self.lost, self.why));
+        }
+        said.extend_from_slice(block);
+        if let Some((file, _)) = &mut self.file {
+            file.write_all(&said)?;
+            self.size += said.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Makes room. If no file may be renamed here, what there is goes: the log has a bound in any case. Says why.
+    fn rotate(&mut self) -> io::Result<Option<io::Error>> {
         self.file = None;
+        let mut outcome = Ok(());
         for age in (0..KEPT).rev() {
-            // A gap in the series is no error, and neither is anything else here: see `Sink::write`.
-            let _ = std::fs::rename(rotated(&self.path, age), rotated(&self.path, age + 1));
+            // A gap in the series is no error.
+            outcome = match std::fs::rename(rotated(&self.path, age), rotated(&self.path, age + 1)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            };
         }
-        let _ = self.reopen();
-    }
-}
-
-/// Cuts bytes into lines, whatever they are.
-#[derive(Debug, Default)]
-struct Cutter {
-    rest: Vec<u8>,
-    redactor: Redactor,
-}
-
-impl Cutter {
-    /// Takes `bytes`, and gives the lines that are complete. How the bytes are divided over calls makes no difference.
-    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let body = piece.strip_suffix(b"\n");
-            self.rest.extend_from_slice(body.unwrap_or(piece));
-            while self.rest.len() > MAX_TEXT {
-                lines.push(self.piece());
-            }
-            if body.is_some() {
-                if self.rest.ends_with(b"\r") {
-                    self.rest.pop();
-                }
-                lines.push(self.take());
-            }
-        }
-        lines
-    }
-
-    /// The beginning of a line that is too long, cut neither through a secret nor through a character.
-    fn piece(&mut self) -> String {
-        let window = &self.rest[..MAX_TEXT];
-        let whole = self.redactor.cut(window, MAX_TEXT).unwrap_or(MAX_TEXT);
-        let is_start = |at: &usize| self.rest.get(*at).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
-        let start = (whole.saturating_sub(3)..=whole).rev().find(is_start).unwrap_or(whole);
-        let at = self.redactor.cut(window, start).unwrap_or(whole);
-        let rest = self.rest.split_off(at);
-        let text = self.take();
-        self.rest = rest;
-        text
-    }
-
-    fn take(&mut self) -> String {
-        let text = String::from_utf8_lossy(&self.rest).into_owned();
-        self.rest.clear();
-        text
-    }
-}
-
-/// Writes everything that comes from `pipe` to `sink`, until its end.
-pub async fn pump(mut pipe: impl AsyncRead + Unpin, stream: &'static str, sink: Sink) {
-    let mut cutter = Cutter { redactor: sink.redactor(), ..Cutter::default() };
-    let mut buffer = vec![0_u8; 8 * 1024];
-    loop {
-        match pipe.read(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(count) => sink.write(stream, &cutter.push(&buffer[..count])),
-        }
-    }
-    if !cutter.rest.is_empty() {
-        sink.write(stream, &[cutter.take()]);
+        self.reopen()?;
+        let (Err(trouble), Some((file, _))) = (outcome, &self.file) else {
+            return Ok(None);
+        };
+        file.set_len(0)?;
+        self.size = 0;
+        Ok(Some(trouble))
     }
 }
 
@@ -208,68 +218,24 @@ mod tests {
     use super::*;
     use crate::supervise::environment::Environment;
     use crate::supervise::token::Token;
-    use proptest::prelude::*;
 
-    #[test]
-    fn any_bytes_become_lines() {
-        let mut cutter = Cutter::default();
-        assert_eq!(cutter.push(b"a\r\nb"), ["a"]);
-        assert_eq!(cutter.push(b"c\n\n"), ["bc", ""]);
-        assert_eq!(cutter.push(b"\xff\xfe\n"), ["\u{fffd}\u{fffd}"]);
-        let lines = cutter.push(&vec![b'x'; MAX_TEXT + 10]);
-        assert_eq!((lines.len(), lines[0].len(), cutter.rest.len()), (1, MAX_TEXT, 10));
+    /// A log of its own, whose files may have `limit` bytes.
+    fn sink(limit: u64) -> (tempfile::TempDir, PathBuf, Sink) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("logs").join("c.log");
+        let sink = Sink::open(path.clone(), "c").expect("opens");
+        sink.lock().limit = limit;
+        (dir, path, sink)
     }
 
-    proptest! {
-        #[test]
-        fn lines_do_not_depend_on_how_the_bytes_arrive(
-            lengths in prop::collection::vec((0_usize..200_000, any::<bool>()), 1..4),
-            cuts in prop::collection::vec(1_usize..70_000, 0..12),
-        ) {
-            let token = Token::from("0123456789abcdef");
-            let redactor = Redactor::new(&token, &Environment::default());
-            let mut bytes = Vec::new();
-            for (length, ended) in lengths {
-                let start = bytes.len();
-                while bytes.len() < start + length {
-                    bytes.extend_from_slice(b"-0123456789abcdef-");
-                    bytes.extend_from_slice("\u{20ac}".as_bytes());
-                }
-                if ended {
-                    bytes.extend_from_slice(b"\r\n");
-                }
-            }
-            let all = |chunks: Vec<&[u8]>| {
-                let mut cutter = Cutter { redactor: redactor.clone(), ..Cutter::default() };
-                let mut lines: Vec<String> = chunks.into_iter().flat_map(|chunk| cutter.push(chunk)).collect();
-                lines.push(cutter.take());
-                lines
-            };
-            let whole = all(vec![&bytes]);
-            let mut rest = bytes.as_slice();
-            let mut chunks = Vec::new();
-            for cut in cuts {
-                let (chunk, after) = rest.split_at(cut.min(rest.len()));
-                chunks.push(chunk);
-                rest = after;
-            }
-            chunks.push(rest);
-            prop_assert_eq!(&whole, &all(chunks));
-            prop_assert_eq!(whole.concat().len(), bytes.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')).count());
-            for line in &whole {
-                prop_assert!(line.len() <= MAX_TEXT);
-                prop_assert!(!line.contains(char::REPLACEMENT_CHARACTER), "a character in two pieces");
-                let shown = redactor.redact(line);
-                prop_assert!(!shown.contains("9a") && !shown.contains("-01"), "a token in two pieces");
-            }
-        }
+    fn texts(path: &std::path::Path) -> Vec<String> {
+        let files = [("c".to_owned(), path.to_owned())];
+        super::super::tail(&files, 1000).expect("read").into_iter().map(|line| line.text).collect()
     }
 
     #[test]
     fn what_is_hidden_is_neither_kept_nor_told() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("c.log");
-        let sink = Sink::open(path.clone(), "c").expect("opens");
+        let (_dir, path, sink) = sink(MAX_FILE);
         sink.hide(&Redactor::new(&Token::from("0123456789abcdef"), &Environment::default()));
         sink.write("stderr", &["the token 0123456789abcdef!"]);
         let kept = fs_err::read_to_string(path).expect("read");
@@ -279,14 +245,11 @@ mod tests {
 
     #[test]
     fn a_log_is_bounded_and_nothing_before_the_oldest_file_is_lost() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("c.log");
-        let sink = Sink::open(path.clone(), "c").expect("opens");
-        sink.0.lock().expect("whole").limit = 1000;
+        let (_dir, path, sink) = sink(1000);
         for number in 0..100 {
             sink.write("stderr", &[format!("line {number}")]);
         }
-        let files = fs_err::read_dir(dir.path()).expect("lists").count();
+        let files = fs_err::read_dir(path.parent().expect("a directory")).expect("lists").count();
         assert_eq!(files, KEPT + 1);
         for age in 0..=KEPT {
             let size = fs_err::metadata(rotated(&path, age)).expect("exists").len();
@@ -297,14 +260,95 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_cannot_be_written_harms_nobody() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let inner = dir.path().join("gone");
-        fs_err::create_dir(&inner).expect("made");
-        let sink = Sink::open(inner.join("c.log"), "c").expect("opens");
-        fs_err::remove_dir_all(&inner).expect("removed");
-        sink.0.lock().expect("whole").limit = 1;
+    fn a_log_that_cannot_be_written_harms_nobody_and_says_later_what_was_lost() {
+        let (dir, path, sink) = sink(MAX_FILE);
+        sink.event("before");
+        // Something that is no directory stands in the place of the logs.
+        fs_err::remove_dir_all(dir.path().join("logs")).expect("removed");
+        fs_err::write(dir.path().join("logs"), "").expect("written");
         sink.event("one");
+        sink.write("stderr", &["two", "three"]);
+        fs_err::remove_file(dir.path().join("logs")).expect("removed");
+        sink.event("after");
+        let texts = texts(&path);
+        assert!(texts[0].starts_with("3 lines were lost: ") && texts[0].contains("c.log"), "{texts:?}");
+        assert_eq!(texts[1..], ["after"]);
+        sink.event("again");
+        assert_eq!(self::texts(&path).len(), 3, "it is said once");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_costs_lines_and_is_named() {
+        let (dir, path, sink) = sink(MAX_FILE);
+        fs_err::remove_file(&path).expect("removed");
+        platform::symlink(std::path::Path::new("/dev/full"), &path).expect("made");
+        sink.event("one");
+        fs_err::remove_file(&path).expect("removed");
         sink.event("two");
+        let texts = texts(&path);
+        assert!(texts[0].starts_with("1 line was lost: ") && texts[0].contains("No space"), "{texts:?}");
+        assert_eq!(texts[1..], ["two"]);
+        drop(dir);
+    }
+
+    #[test]
+    fn a_log_that_was_removed_begins_anew() {
+        let (_dir, path, sink) = sink(MAX_FILE);
+        sink.event("one");
+        fs_err::remove_file(&path).expect("removed");
+        sink.event("two");
+        assert_eq!(texts(&path), ["two"]);
+    }
+
+    #[test]
+    fn a_log_has_its_bound_also_where_nothing_can_be_renamed() {
+        let (_dir, path, sink) = sink(1000);
+        for age in 1..=KEPT {
+            fs_err::create_dir_all(rotated(&path, age).join("in the way")).expect("made");
+        }
+        for number in 0..100 {
+            sink.event(&format!("line {number}"));
+            assert!(fs_err::metadata(&path).expect("exists").len() <= 1300);
+        }
+        let only = [("c".to_owned(), path)];
+        for age in 1..=KEPT {
+            fs_err::remove_dir_all(rotated(&only[0].1, age)).expect("removed");
+        }
+        let lines = super::super::tail(&only, 1000).expect("read");
+        assert!(lines[0].text.contains("cannot be rotated"), "{lines:?}");
+        assert_eq!(lines.last().expect("some").text, "line 99");
+    }
+
+    #[test]
+    fn a_writer_killed_at_any_point_of_a_rotation_costs_no_line() {
+        for steps in 0..=KEPT + 1 {
+            let (_dir, path, sink) = sink(1000);
+            for number in 0..25 {
+                sink.event(&format!("line {number}"));
+            }
+            let before = texts(&path);
+            drop(sink);
+            // What `rotate` does, as far as it came; the new file may not have been made.
+            for age in (0..KEPT).rev().take(steps) {
+                if rotated(&path, age).exists() {
+                    fs_err::rename(rotated(&path, age), rotated(&path, age + 1)).expect("renamed");
+                }
+            }
+            if steps > KEPT {
+                fs_err::write(&path, "{\"time\":\"20").expect("a line that was begun");
+            }
+            let again = Sink::open(path.clone(), "c").expect("opens");
+            again.event("line 25");
+            let mut after = texts(&path);
+            after.retain(|text| text.starts_with("line "));
+            assert_eq!(after.last().map(String::as_str), Some("line 25"), "{steps}");
+            after.pop();
+            // The oldest file goes with any rotation.
+            assert!(
+                before.ends_with(&after) && after.len() + 8 >= before.len(),
+                "{steps}: {before:?} {after:?}"
+            );
+        }
     }
 }
