@@ -372,6 +372,13 @@ fn a_password_comes_from_a_file_where_there_is_no_terminal() {
     let said = [signed.out, signed.err].concat();
     assert!(!said.contains("horse"), "{said}");
     desk.run(&["bundle", "verify", "base", "--public-key", "locked.pub"]).ok();
+    // The public tool opens the same key with the same password, which it reads from standard input where there is no terminal.
+    let mut theirs = desk.command("minisign");
+    theirs.args(["-S", "-s", "locked", "-m", "base", "-t", "by minisign"]);
+    theirs.stdin(std::fs::File::open(desk.path("password")).unwrap());
+    ran(&mut theirs).ok();
+    let ours = desk.run(&["bundle", "verify", "base", "--public-key", "locked.pub"]).ok();
+    assert!(ours.out.contains("signed as \"by minisign\""), "{ours:?}");
 }
 
 /// The public tool of minisign checks what we sign, and we check what it signs.
