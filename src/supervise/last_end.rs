@@ -8,7 +8,7 @@ use super::logs;
 use crate::home::Home;
 use crate::platform;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// The version of the file's shape.
@@ -86,8 +86,7 @@ impl LastEnd {
 
     /// Reads the record. One that is missing or not understood tells nothing.
     pub fn read(home: &Home) -> Option<Self> {
-        let mut text = Vec::new();
-        std::fs::File::open(Self::path(home)).ok()?.take(MOST).read_to_end(&mut text).ok()?;
+        let text = platform::read_small(&Self::path(home), MOST).ok()?;
         serde_json::from_slice(&text).ok().filter(|end: &Self| end.schema == SCHEMA)
     }
 
@@ -143,7 +142,8 @@ mod tests {
             fs_err::write(LastEnd::path(&home), rubbish).expect("written");
             assert_eq!(LastEnd::read(&home), None);
         }
-        fs_err::write(LastEnd::path(&home), vec![b' '; 1 << 20]).expect("written");
+        let endless = LastEnd::now("i", Why::Signal { signal: "x".repeat(1 << 20) });
+        endless.write(&home).expect("written");
         assert_eq!(LastEnd::read(&home), None);
         LastEnd::remove(&home);
         assert_eq!(LastEnd::read(&home), None);
