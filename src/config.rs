@@ -121,12 +121,36 @@ impl Default for Server {
 }
 
 /// `[update]`: where new versions come from, and who is believed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Update {
+    /// Where releases are published: `url = "https://releases.stigmer.ai"`, or `https://github.com/OWNER/REPO`.
+    pub url: Option<String>,
+    /// Which releases are offered: `channel = "stable"`.
+    pub channel: Option<String>,
     /// Public keys of minisign that are trusted besides those this executable was built with, for the releases of a private
     /// mirror: `trusted_keys = ["RW…"]`.
     pub trusted_keys: Vec<String>,
+    /// Certificates to accept besides those of the system, in PEM form: `ca_file = "/etc/ssl/company.pem"`.
+    pub ca_file: Option<PathBuf>,
+    /// How long a host may be silent before the connection is given up: `stall_timeout = "30s"`.
+    #[serde(deserialize_with = "limit")]
+    pub stall_timeout: Duration,
+    /// Whether a new version is remarked on at the end of some commands: `notice = true`.
+    pub notice: bool,
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self {
+            url: None,
+            channel: None,
+            trusted_keys: Vec::new(),
+            ca_file: None,
+            stall_timeout: Duration::from_secs(30),
+            notice: true,
+        }
+    }
 }
 
 /// Why the configuration cannot be used.

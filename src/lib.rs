@@ -5,7 +5,7 @@
 //! - [`cli`]: what a person types and sees. Parses, dispatches, renders one error type, owns every exit code.
 //! - [`services`]: the server and the workflow runner as library code, one `run(config)` each.
 //! - [`supervise`]: starts, watches and stops the processes of `stigmer server`.
-//! - [`update`]: releases: their formats, who is trusted, and how they are published.
+//! - [`update`]: releases: their formats, who is trusted, how they are published, and how one replaces another.
 //! - [`component`]: a component's name to a ready path: from the bundle or from a local override.
 //! - [`store`]: content-addressed entries on disk: materialize, verify, repair, collect.
 //! - [`bundle`]: the bytes appended to an executable: format, packing, reading, and the three carriers.

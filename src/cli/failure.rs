@@ -23,8 +23,12 @@ pub enum Exit {
     NotRunning = 3,
     /// Something runs and does not answer.
     Hung = 4,
+    /// Somebody else looks after this installation.
+    Managed = 5,
     /// A bundle is damaged or of an unknown version (`EX_DATAERR`).
     Damaged = 65,
+    /// A host does not answer, or not as it should (`EX_NOHOST`).
+    Unreachable = 68,
     /// What was asked for is not in this executable (`EX_UNAVAILABLE`).
     Unavailable = 69,
     /// A file or directory cannot be created (`EX_CANTCREAT`).

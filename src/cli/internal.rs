@@ -34,6 +34,9 @@ pub(super) enum Command {
     /// Run a program, and end everything it started when it ends
     #[command(name = "internal-attendant", hide = true)]
     Attendant(AttendantArgs),
+    /// Find out whether there is a newer release, for a remark on some later day
+    #[command(name = super::notice::COMMAND, hide = true)]
+    UpdateCheck,
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,6 +95,7 @@ impl Command {
             Self::Server(args) => args.run(),
             Self::WorkflowRunner(args) => args.run(),
             Self::Attendant(args) => args.run(),
+            Self::UpdateCheck => super::notice::find_out(),
         }
     }
 }

@@ -10,8 +10,10 @@ mod exec;
 mod failure;
 mod generate;
 mod internal;
+mod notice;
 mod output;
 mod progress;
+mod self_update;
 mod server;
 
 pub use failure::{Exit, Failure};
@@ -45,6 +47,9 @@ enum Command {
     Doctor(doctor::Args),
     /// Pack, inspect and check carriers
     Bundle(bundle::Args),
+    /// Replace this executable by the newest release, or go back to the one before
+    #[command(name = "self-update")]
+    SelfUpdate(self_update::Args),
     /// Print the completion script of a shell
     Completions(generate::Completions),
     /// Write the man pages, for packagers
@@ -52,6 +57,13 @@ enum Command {
     ManPages(generate::ManPages),
     #[command(flatten)]
     Internal(internal::Command),
+}
+
+impl Command {
+    /// Whether a person types it and reads what it says, so that there is room for a remark behind it.
+    fn is_for_people(&self) -> bool {
+        matches!(self, Self::Server(_) | Self::Cache(_) | Self::Doctor(_))
+    }
 }
 
 /// Runs the command line `args`, renders what comes of it, and says how to exit.
@@ -64,7 +76,14 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     // Behind `--` stand the arguments of a component.
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     match Cli::try_parse_from(&args) {
-        Ok(cli) => finish(dispatch(cli.command), json),
+        Ok(cli) => {
+            let is_for_people = !json && cli.command.is_for_people();
+            let code = finish(dispatch(cli.command), json);
+            if is_for_people {
+                notice::after_command();
+            }
+            code
+        }
         Err(error) => {
             // Help and version are no errors to clap's printer, and go to standard output.
             let _ = error.print();
@@ -80,6 +99,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Cache(args) => args.run(),
         Command::Doctor(args) => args.run(),
         Command::Bundle(args) => args.run(),
+        Command::SelfUpdate(args) => args.run(),
         Command::Completions(args) => args.run(),
         Command::ManPages(args) => args.run(),
         Command::Internal(command) => command.run(),

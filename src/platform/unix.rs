@@ -106,6 +106,22 @@ pub fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))
 }
 
+/// Whether the file of a running program can be replaced by a rename.
+pub const CAN_REPLACE_RUNNING: bool = true;
+
+/// Gives the file at `path` the owner and group in `meta`, as far as we may: only the administrator can give files away.
+pub fn adopt_owner(path: &Path, meta: &Metadata) -> io::Result<()> {
+    match std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid())) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+/// The user who owns what `meta` describes, by number, and whether that is us.
+pub fn owned_by(meta: &Metadata) -> (u32, bool) {
+    (meta.uid(), meta.uid() == rustix::process::geteuid().as_raw())
+}
+
 /// Makes `link` a symbolic link to `target`.
 pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)

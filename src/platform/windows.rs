@@ -144,6 +144,19 @@ pub fn set_file_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(permissions)
 }
 
+/// Whether the file of a running program can be replaced by a rename. Here it can only be renamed itself.
+pub const CAN_REPLACE_RUNNING: bool = false;
+
+/// Ownership is inherited from the directory.
+pub fn adopt_owner(_path: &Path, _meta: &Metadata) -> io::Result<()> {
+    Ok(())
+}
+
+/// Who owns what `meta` describes: not asked here, where it does not decide what may be written.
+pub fn owned_by(_meta: &Metadata) -> (u32, bool) {
+    (0, true)
+}
+
 /// Makes `link` a symbolic link to `target`, which must exist. Windows asks for a privilege or developer mode.
 pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     let resolved = link.parent().map_or_else(|| target.to_owned(), |dir| dir.join(target));

@@ -32,7 +32,7 @@ pub fn describe(
     let bytes = carrier.bytes();
     let version = &identity.version;
     let (segments, raw) = split(carrier)?;
-    let cutting = Cutting::around(CHUNK, level);
+    let cutting = code_cutting(level);
     let pieces: Vec<Vec<u8>> = cutting.pieces(&raw[..]).collect::<Result<_, _>>()?;
     let packed: Vec<(Chunk, Vec<u8>)> = pieces
         .par_iter()
@@ -74,6 +74,11 @@ pub fn describe(
         segments,
     };
     Ok(Described { index, code })
+}
+
+/// How a code part is cut. Whoever looks for the same chunks in another carrier must cut alike.
+pub(super) fn code_cutting(level: i32) -> Cutting {
+    Cutting::around(CHUNK, level)
 }
 
 /// The carrier's segments, and its code part: all that is no frame.

@@ -6,6 +6,7 @@
 //!
 //! The map, from the top down:
 //!
+//! - [`Installed`]: an update from beginning to end; [`Offer`] is what it may be to, and [`owner`] who else looks after it.
 //! - [`publish`]: from carriers to what is uploaded. For maintainers.
 //! - [`describe`]: a carrier to its update index and the compressed copy of its code part.
 //! - [`Listing`] and [`UpdateIndex`]: the two signed documents, with every rule of their form.
@@ -16,29 +17,51 @@
 //! The bytes are untrusted until their signature was checked, and parsed with hard limits even then. Each refusal is a
 //! [`TrustError`] of its own.
 
+mod apply;
 mod describe;
+mod error;
+mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
+mod http;
 mod identity;
 mod index;
+mod install;
 mod keys;
 mod listing;
+mod notice;
+mod offer;
+mod ownership;
+mod plan;
 pub mod publish;
+mod recipe;
+mod seed;
 mod seen;
 mod sha256;
 mod sign;
+mod source;
+mod staging;
 mod target;
 mod time;
 mod trust;
 
+pub use apply::{ApplyError, previous_of};
 pub use describe::{Described, describe};
+pub use error::UpdateError;
+pub use http::{Client, FetchError, Manner, Why};
 pub use identity::{Identity, IdentityError};
 pub use index::{Chunk, Code, IndexLimits, Placed, Run, Segment, UpdateIndex, What, Whole};
+pub use install::{Installation, Installed};
 pub use keys::{KeyId, KeysError, PublicKey, TrustedKeys};
 pub use listing::{Asset, IndexRef, Listing, ListingLimits, Release};
+pub use notice::{Notice, OFF_VARIABLE};
+pub use offer::{Chosen, Offer, Wanted};
+pub use ownership::{MARKER, Owner, owner, owner_by_files};
+pub use plan::Sums;
 pub use seen::{Seen, SeenError};
 pub use sha256::Sha256;
 pub use sign::{Password, SigningError, SigningKey};
+pub use source::{DEFAULT_URL, Source, SourceError, URL_VARIABLE};
 pub use target::{Channel, Target};
 pub use time::Issued;
 pub use trust::{Asked, SIGNATURE_LEN, Signed, TrustError, refuse_downgrade};

@@ -2,7 +2,7 @@
 
 use super::super::exec::plural;
 use super::super::{Exit, Failure, Outcome, Output};
-use crate::bundle::Digest;
+use crate::bundle::{Carrier, Digest};
 use crate::config::Config;
 use crate::home::Home;
 use crate::store::{self, Collected, Policy};
@@ -78,9 +78,17 @@ impl Clean {
     }
 }
 
+/// The components of this executable, and of the one that an update has put aside: to go back must not mean to unpack again.
 fn own_digests() -> Vec<Digest> {
     let own = super::own_carrier();
-    own.iter().flat_map(|carrier| &carrier.footer().slots).map(|slot| slot.digest).collect()
+    let previous =
+        own.as_ref().and_then(|own| Carrier::read_footer(&crate::update::previous_of(own.path())).ok());
+    own.iter()
+        .map(Carrier::footer)
+        .chain(&previous)
+        .flat_map(|footer| &footer.slots)
+        .map(|slot| slot.digest)
+        .collect()
 }
 
 fn run(home: &Home, policy: &Policy, output: Output) -> Result<Collected, Failure> {

@@ -1,0 +1,236 @@
+//! `stigmer self-update`: replace this executable by a newer one, or by the one before it.
+//!
+//! Who looks after the installation is asked before anything else: where a package manager does, nothing is fetched and
+//! nothing is changed.
+
+mod failure;
+mod report;
+
+use super::progress::Shown;
+use super::{Failure, Outcome, Output};
+use crate::config::{self, Config};
+use crate::home::Home;
+use crate::platform;
+use crate::store::Progress;
+use crate::update::{
+    Asked, Channel, Client, DEFAULT_URL, Installed, Manner, Offer, PublicKey, Seen, Signed, Source, Target,
+    TrustError, TrustedKeys, URL_VARIABLE, UpdateError, UpdateIndex, Wanted, owner, refuse_downgrade,
+};
+use report::{Checked, Planned, Updated};
+use semver::Version;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Replace this executable by the newest release, or go back to the one before
+///
+/// Fetches what changed and nothing else, checks every byte against a signed description, lets the new executable check itself,
+/// and only then puts it in place, in one step. The one it replaces stays beside it as `stigmer.previous`. What runs goes on
+/// running; `stigmer server restart` brings up the new version.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(super) struct Args {
+    /// Only say whether there is a newer release
+    #[arg(long, group = "mode")]
+    check: bool,
+    /// Only say what would be fetched and what is here already
+    #[arg(long, group = "mode")]
+    dry_run: bool,
+    /// Go back to the version before, without the network; once more goes forth again
+    #[arg(long, group = "mode", conflicts_with_all = ["version", "channel", "allow_downgrade", "no_delta"])]
+    rollback: bool,
+    /// Take this carrier instead of fetching one; its .index.json and .minisig must lie beside it
+    #[arg(long, group = "mode", value_name = "FILE", conflicts_with_all = ["version", "channel", "no_delta"])]
+    offline: Option<PathBuf>,
+    /// Take this release and not the newest
+    #[arg(long, value_name = "VERSION")]
+    version: Option<Version>,
+    /// Take what is released on this channel, or is stable [default: stable, or `update.channel` of the configuration]
+    #[arg(long, value_name = "NAME")]
+    channel: Option<Channel>,
+    /// Accept a version older than this one
+    #[arg(long)]
+    allow_downgrade: bool,
+    /// Fetch the whole file, also where parts would do
+    #[arg(long)]
+    no_delta: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything that is settled before the network is asked.
+pub(super) struct Settled {
+    home: Home,
+    installed: Installed,
+    current: Version,
+    target: Target,
+    keys: TrustedKeys,
+    settings: config::Update,
+    channel: Channel,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Outcome {
+        let output = Output::new(self.json);
+        let home = Home::from_env()?;
+        let installed = Installed::find()?;
+        if let Some(owner) = owner(installed.path()) {
+            return Err(failure::managed(installed.path(), &owner));
+        }
+        if self.rollback {
+            return roll_back(&home, &installed, output);
+        }
+        let settled = Settled::new(home, installed, self.channel.clone())?;
+        match &self.offline {
+            Some(file) => settled.by_file(file, self.allow_downgrade, output),
+            None => settled.by_source(&self, output),
+        }
+    }
+}
+
+impl Settled {
+    pub(super) fn new(home: Home, installed: Installed, channel: Option<Channel>) -> Result<Self, Failure> {
+        let settings = Config::read(&home)?.update;
+        let mut keys = TrustedKeys::embedded()?;
+        for key in &settings.trusted_keys {
+            keys.add(PublicKey::parse(key)?);
+        }
+        if keys.is_empty() {
+            return Err(TrustError::NoKeys.into());
+        }
+        let channel = match (channel, &settings.channel) {
+            (Some(channel), _) => channel,
+            (None, Some(text)) => text.parse().map_err(failure::channel)?,
+            (None, None) => Channel::stable(),
+        };
+        let target = Target::own().ok_or(UpdateError::NoTarget)?;
+        let current = crate::VERSION.parse().map_err(|error| failure::version(&error))?;
+        Ok(Self { home, installed, current, target, keys, settings, channel })
+    }
+
+    pub(super) fn source(&self) -> Result<Source, Failure> {
+        let named = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty());
+        let url = named.or_else(|| self.settings.url.clone());
+        Ok(Source::parse(url.as_deref().unwrap_or(DEFAULT_URL)).map_err(UpdateError::from)?)
+    }
+
+    pub(super) fn client(&self, source: &Source) -> Result<Client, Failure> {
+        let manner = Manner { ca_file: self.settings.ca_file.clone(), stall: self.settings.stall_timeout };
+        Ok(Client::new(&manner, source.is_local())?)
+    }
+
+    pub(super) fn offer(
+        &self,
+        client: &Client,
+        source: &Source,
+        version: Option<&Version>,
+    ) -> Result<Offer, Failure> {
+        let mut seen = Seen::read(&self.home)?;
+        let wanted = Wanted { version: version.cloned(), channel: self.channel.clone(), target: self.target };
+        Ok(Offer::find(client, source, &self.keys, &mut seen, &wanted)?)
+    }
+
+    fn by_source(&self, args: &Args, output: Output) -> Outcome {
+        let shown = Shown::new(output);
+        if !args.check && !args.dry_run {
+            // Before anything is fetched in vain.
+            self.installed.check_writable()?;
+        }
+        let source = self.source()?;
+        if !source.is_private() {
+            shown.notice("this host is asked without encryption: what is fetched is checked by its signature all the same");
+        }
+        let client = self.client(&source)?;
+        let offer = self.offer(&client, &source, args.version.as_ref())?;
+        offer.warnings.iter().for_each(|warning| shown.notice(warning));
+        if args.check {
+            return Checked::new(&self.current, &offer).print(output);
+        }
+        // Who names a version wants that one; else only a newer one is news.
+        let is_wanted = offer.is_newer_than(&self.current)
+            || (offer.release.version != self.current && (args.version.is_some() || args.allow_downgrade));
+        if !is_wanted {
+            return Checked::new(&self.current, &offer).print(output);
+        }
+        refuse_downgrade(&self.current, &offer.release.version, args.allow_downgrade)?;
+        let chosen = offer.describe(&client, &self.keys)?;
+        chosen.warnings.iter().for_each(|warning| shown.notice(warning));
+        if args.dry_run {
+            let sums = self.installed.plan(&chosen, args.no_delta);
+            return Planned::new(&self.current, &chosen.index, self.installed.path(), sums).print(output);
+        }
+        let lock = self.installed.lock(&self.home, &shown)?;
+        let installation = self.installed.update(&client, &chosen, args.no_delta, &shown)?;
+        drop(lock);
+        for remark in &installation.remarks {
+            shown.notice(remark);
+        }
+        tidy_up(&self.home, self.installed.path());
+        let is_running = is_running(&self.home);
+        let notes = offer.release.notes_url.as_deref();
+        Updated::new(
+            &self.current,
+            &chosen.index.version,
+            &installation,
+            notes,
+            client.received(),
+            is_running,
+        )
+        .print(output)
+    }
+
+    fn by_file(&self, file: &Path, allow_downgrade: bool, output: Output) -> Outcome {
+        self.installed.check_writable()?;
+        let index = self.described_beside(file)?;
+        refuse_downgrade(&self.current, &index.version, allow_downgrade)?;
+        let shown = Shown::new(output);
+        let lock = self.installed.lock(&self.home, &shown)?;
+        let installation = self.installed.update_from_file(file, &index, &shown)?;
+        drop(lock);
+        tidy_up(&self.home, self.installed.path());
+        let is_running = is_running(&self.home);
+        Updated::new(&self.current, &index.version, &installation, None, 0, is_running).print(output)
+    }
+
+    /// The update index that lies beside the carrier `file`.
+    fn described_beside(&self, file: &Path) -> Result<UpdateIndex, Failure> {
+        let text = file.as_os_str().to_str().unwrap_or_default();
+        let path = PathBuf::from(format!("{}.index.json", text.strip_suffix(".exe").unwrap_or(text)));
+        let mut signature = path.clone().into_os_string();
+        signature.push(".minisig");
+        let bytes = fs_err::read(&path).map_err(|error| failure::beside(file, &error))?;
+        let signature = std::fs::read(signature).ok();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let signed = Signed { name: &name, bytes: &bytes, signature: signature.as_deref() };
+        // Only its signature makes it true; until then it says what to ask for.
+        signed.key(&self.keys)?;
+        let version = UpdateIndex::parse(&name, &bytes)?.version;
+        Ok(UpdateIndex::trusted(&signed, &self.keys, &Asked { version, target: self.target, blake3: None })?)
+    }
+}
+
+fn roll_back(home: &Home, installed: &Installed, output: Output) -> Outcome {
+    installed.check_writable()?;
+    let lock = installed.lock(home, &Shown::new(output))?;
+    let version = installed.roll_back()?;
+    drop(lock);
+    report::rolled_back(installed.path(), &version, is_running(home), output)
+}
+
+/// Lets the new executable collect what neither it nor its predecessor needs. Nobody waits for it or hears of it.
+fn tidy_up(home: &Home, executable: &Path) {
+    let mut command = Command::new(executable);
+    command
+        .args(["cache", "gc"])
+        .current_dir(home.root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    platform::in_own_session(&mut command);
+    // An update without a collection is an update.
+    let _ = command.spawn();
+}
+
+fn is_running(home: &Home) -> bool {
+    matches!(crate::supervise::client::look(home), crate::supervise::client::Found::Up(_))
+}

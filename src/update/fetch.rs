@@ -1,0 +1,201 @@
+//! Filling the carrier in the making: from what is here, and from what the plan fetches.
+//!
+//! Everything is hashed before it is written, so that what the file holds is always worth keeping. Only where a whole carrier is
+//! fetched is it written as it comes, and hashed when it is complete; a later run looks at it piece by piece.
+
+use super::TrustError;
+use super::error::UpdateError;
+use super::http::{Client, FetchError, Receiver, Why};
+use super::index::IndexLimits;
+use super::offer::Chosen;
+use super::plan::{Fetching, Plan, Run};
+use super::recipe::{Part, Piece, Recipe};
+use super::seed::Seed;
+use super::staging::Staging;
+use crate::bundle::Digest;
+use crate::store::Progress;
+use std::io;
+use std::ops::ControlFlow;
+
+/// Copies the pieces that `seeds` have and `staging` lacks.
+pub(super) fn copy(
+    staging: &mut Staging,
+    recipe: &Recipe,
+    seeds: &[Seed],
+    progress: &dyn Progress,
+) -> io::Result<()> {
+    for (number, piece) in recipe.pieces.iter().enumerate() {
+        if staging.has(number) {
+            continue;
+        }
+        if let Some(bytes) = seeds.iter().find_map(|seed| seed.find(piece.digest)) {
+            staging.put(number, piece, &bytes)?;
+            progress.advance(bytes.len() as u64);
+        }
+    }
+    Ok(())
+}
+
+/// Fetches what `plan` says.
+///
+/// # Errors
+/// Also where a host gives no ranges: then the whole carrier is to be fetched ([`is_rangeless`]).
+pub(super) fn fetch(
+    client: &Client,
+    offer: &Chosen,
+    recipe: &Recipe,
+    plan: &Plan,
+    staging: &mut Staging,
+    progress: &dyn Progress,
+) -> Result<(), UpdateError> {
+    match &plan.fetching {
+        Fetching::Nothing => Ok(()),
+        Fetching::Whole => {
+            let mut receiver = Straight { staging, at: 0, progress };
+            client.stream(&offer.carrier_url, 0..recipe.size, recipe.size, &mut receiver)?;
+            Ok(())
+        }
+        Fetching::Ranges(runs) => {
+            runs.iter().try_for_each(|run| fetch_run(client, offer, recipe, run, staging, progress))
+        }
+    }
+}
+
+/// Whether the host cannot give parts of this file, or has no such file, so that the whole carrier remains.
+pub(super) fn is_rangeless(error: &UpdateError) -> bool {
+    matches!(error, UpdateError::Fetch(FetchError { why: Why::NoRanges | Why::Missing, .. }))
+}
+
+fn fetch_run(
+    client: &Client,
+    offer: &Chosen,
+    recipe: &Recipe,
+    run: &Run,
+    staging: &mut Staging,
+    progress: &dyn Progress,
+) -> Result<(), UpdateError> {
+    let (url, name, size) = match run.part {
+        Part::Carrier => (&offer.carrier_url, &offer.index.carrier.name, recipe.size),
+        Part::Code => (&offer.code_url, &offer.index.code.name, recipe.code_size),
+    };
+    let mut receiver = Pieces {
+        recipe,
+        run,
+        name,
+        staging,
+        progress,
+        at: run.range.start,
+        next: 0,
+        buffer: Vec::new(),
+        wrong: None,
+    };
+    let outcome = client.stream(url, run.range.clone(), size, &mut receiver);
+    if let Some(wrong) = receiver.wrong {
+        return Err(wrong.into());
+    }
+    Ok(outcome?)
+}
+
+/// Writes a whole carrier as it comes.
+struct Straight<'a> {
+    staging: &'a mut Staging,
+    at: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Receiver for Straight<'_> {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.staging.write(bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        self.progress.advance(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn restart(&mut self) {
+        self.at = 0;
+    }
+}
+
+/// Takes the pieces out of a run.
+struct Pieces<'a> {
+    recipe: &'a Recipe,
+    run: &'a Run,
+    name: &'a str,
+    staging: &'a mut Staging,
+    progress: &'a dyn Progress,
+    /// Where in the file the next byte stands.
+    at: u64,
+    /// Which piece of the run is next.
+    next: usize,
+    /// What came of it.
+    buffer: Vec<u8>,
+    /// What was not as signed.
+    wrong: Option<TrustError>,
+}
+
+impl Receiver for Pieces<'_> {
+    fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.progress.advance(bytes.len() as u64);
+        while !bytes.is_empty() {
+            match self.step(bytes)? {
+                ControlFlow::Continue(taken) => bytes = &bytes[taken..],
+                ControlFlow::Break(()) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self) {
+        (self.at, self.next) = (self.run.range.start, 0);
+        self.buffer.clear();
+    }
+}
+
+impl Pieces<'_> {
+    /// Takes some of `bytes`, and says how many. Breaks when nothing more is wanted.
+    fn step(&mut self, bytes: &[u8]) -> io::Result<ControlFlow<(), usize>> {
+        let Some(number) = self.run.pieces.get(self.next).copied() else {
+            return Ok(ControlFlow::Break(()));
+        };
+        let Some(piece) = self.recipe.pieces.get(number) else {
+            return Ok(ControlFlow::Break(()));
+        };
+        let up_to = |end: u64| usize::try_from(end - self.at).unwrap_or(usize::MAX).min(bytes.len());
+        if self.at < piece.range.start {
+            // What lies between two pieces.
+            let skipped = up_to(piece.range.start);
+            self.at += skipped as u64;
+            return Ok(ControlFlow::Continue(skipped));
+        }
+        let taken = up_to(piece.range.end);
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        self.at += taken as u64;
+        if self.at == piece.range.end {
+            let Some(content) = unpack(piece, &self.buffer) else {
+                let (first, last) = (piece.range.start, piece.range.end.saturating_sub(1));
+                self.wrong = Some(TrustError::OtherContent {
+                    name: self.name.to_owned(),
+                    what: format!("what stands from byte {first} to {last}"),
+                });
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            self.staging.put(number, piece, &content)?;
+            self.buffer.clear();
+            self.next += 1;
+        }
+        Ok(ControlFlow::Continue(taken))
+    }
+}
+
+/// The bytes of `piece` as they belong into the carrier, from what was fetched; `None` if that is not what was signed.
+fn unpack<'a>(piece: &Piece, fetched: &'a [u8]) -> Option<std::borrow::Cow<'a, [u8]>> {
+    if Digest::of(fetched) != piece.fetched {
+        return None;
+    }
+    if piece.part == Part::Carrier {
+        return Some(fetched.into());
+    }
+    let size = usize::try_from(piece.size.min(IndexLimits::CHUNK_RAW)).ok()?;
+    let raw = zstd::bulk::decompress(fetched, size).ok()?;
+    (Digest::of(&raw) == piece.digest).then_some(raw.into())
+}
