@@ -1,0 +1,12 @@
+//! Updates, end to end: this very program, against a host on this machine. `docs/self-update.md` says what is promised.
+#![cfg(target_os = "linux")]
+
+#[path = "../update_common/mod.rs"]
+mod update_common;
+
+mod basics;
+mod hosts;
+mod kills;
+mod notices;
+mod places;
+mod trust;

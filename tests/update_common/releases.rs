@@ -1,0 +1,205 @@
+//! Two releases of this very program: the one that was built, and one that differs from it as a new version does, in its
+//! version and in a file of its component.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use stigmer::bundle::{Carrier, Digest};
+use stigmer::update::{
+    Asset, Channel, Identity, IndexRef, Issued, Listing, Sha256, SigningKey, Target, UpdateIndex, describe,
+};
+
+/// The version of the old release: the one that was built.
+pub(crate) const OLD: &str = stigmer::VERSION;
+/// The version of the new one. As long as the other, because it takes its place in the executable.
+pub(crate) const NEW: &str = "0.9.9";
+/// When both were issued.
+pub(crate) const ISSUED: &str = "2026-03-01T12:00:00Z";
+
+/// A key that signs releases.
+pub(crate) struct Signer {
+    _dir: tempfile::TempDir,
+    key: SigningKey,
+}
+
+impl Signer {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("key");
+        SigningKey::generate(&path, None).expect("a key");
+        let key = SigningKey::read(&path, &mut || unreachable!("it has no password")).expect("a key");
+        Self { _dir: dir, key }
+    }
+
+    pub(crate) fn public(&self) -> String {
+        self.key.public().expect("a key").as_str().to_owned()
+    }
+
+    pub(crate) fn sign(&self, bytes: &[u8], purpose: &str) -> Vec<u8> {
+        self.key.sign(bytes, purpose).expect("a signature").into_bytes()
+    }
+}
+
+/// The key of the tests' releases.
+pub(crate) fn signer() -> &'static Signer {
+    static SIGNER: OnceLock<Signer> = OnceLock::new();
+    SIGNER.get_or_init(Signer::new)
+}
+
+/// A release of one target.
+pub(crate) struct Release {
+    pub(crate) carrier: PathBuf,
+    pub(crate) index: UpdateIndex,
+    pub(crate) code: Vec<u8>,
+}
+
+/// The old release.
+pub(crate) fn old() -> &'static Release {
+    static OLD_RELEASE: OnceLock<Release> = OnceLock::new();
+    OLD_RELEASE.get_or_init(|| make(OLD, "one", "first"))
+}
+
+/// The new release: another version, and another text in its component.
+pub(crate) fn new() -> &'static Release {
+    static NEW_RELEASE: OnceLock<Release> = OnceLock::new();
+    NEW_RELEASE.get_or_init(|| make(NEW, "two", "second"))
+}
+
+/// A release of this version, whose component says `text`.
+pub(crate) fn make(version: &str, name: &str, text: &str) -> Release {
+    // In one place for all runs, so that they do not add up.
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("update-{name}"));
+    let carrier = dir.join("stigmer");
+    if super::is_inside() {
+        let (index, code) = described(&carrier, version);
+        return Release { carrier, index, code };
+    }
+    std::fs::create_dir_all(&dir).expect("mkdir");
+    let tree = dir.join("tree");
+    fill(&tree, text);
+    let bare = dir.join("bare");
+    let built = env!("CARGO_BIN_EXE_stigmer");
+    // Debug information would only make every copy of it slow.
+    let stripped = Command::new("strip").arg("-o").arg(&bare).arg(built).output();
+    assert!(
+        stripped.is_ok_and(|output| output.status.success()),
+        "this test needs `strip`: install the package binutils"
+    );
+    if version != OLD {
+        let mut bytes = std::fs::read(&bare).expect("read");
+        assert_ne!(replace(&mut bytes, OLD.as_bytes(), version.as_bytes()), 0);
+        std::fs::write(&bare, bytes).expect("written");
+    }
+    let packed = Command::new(built)
+        .args(["bundle", "pack", "--level", "1", "--component"])
+        .arg(format!("agent-runner={}", tree.display()))
+        .arg("--base")
+        .arg(&bare)
+        .arg("--out")
+        .arg(&carrier)
+        .output()
+        .expect("stigmer starts");
+    assert!(packed.status.success(), "{packed:?}");
+    let (index, code) = described(&carrier, version);
+    Release { carrier, index, code }
+}
+
+/// The update index of the carrier at `path`, and its compressed code part.
+pub(crate) fn described(path: &Path, version: &str) -> (UpdateIndex, Vec<u8>) {
+    let identity = Identity {
+        version: version.parse().expect("a version"),
+        triple: "not asked".to_owned(),
+        commit: None,
+    };
+    let carrier = Carrier::open(path).expect("a carrier");
+    let target = Target::own().expect("a target");
+    let issued: Issued = ISSUED.parse().expect("a time");
+    let described = describe(&carrier, &identity, target, &Channel::stable(), issued, 3).expect("described");
+    (described.index, described.code)
+}
+
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) -> usize {
+    assert_eq!(from.len(), to.len());
+    let found: Vec<usize> =
+        bytes.windows(from.len()).enumerate().filter(|(_, w)| *w == from).map(|(at, _)| at).collect();
+    for at in &found {
+        bytes[*at..*at + to.len()].copy_from_slice(to);
+    }
+    found.len()
+}
+
+fn fill(root: &Path, text: &str) {
+    let write = |path: &str, content: &[u8]| {
+        let full = root.join(path);
+        std::fs::create_dir_all(full.parent().expect("a parent")).expect("mkdir");
+        std::fs::write(&full, content).unwrap_or_else(|e| panic!("{path}: {e}"));
+    };
+    let about = r#"{"name":"agent-runner","version":"1.0","entrypoint":"run","self_check":["--self-check"]}"#;
+    write("component.json", about.as_bytes());
+    let script = format!("{RUNNER}# {text}\n");
+    write("run", script.as_bytes());
+    stigmer::platform::set_mode(&root.join("run"), 0o755).expect("set");
+    for i in 0..12_u64 {
+        write(&format!("lib/{i}.bin"), &noise(1_200_000, i));
+    }
+}
+
+/// A component that checks itself, and is ready when a supervisor starts it.
+const RUNNER: &str = r#"#!/bin/sh
+case "$1" in
+--self-check) exit 0 ;;
+--supervised) read -r config; printf '{"event":"ready","version":"1.0","pid":%s}\n' $$; exec cat >/dev/null ;;
+esac
+"#;
+
+/// Bytes that do not compress, the same for the same seed.
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new_derive_key("noise").update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// The files of a host that publishes these releases, with their paths below its address.
+pub(crate) fn publish(releases: &[&Release]) -> Vec<(String, Vec<u8>)> {
+    publish_at(releases, ISSUED, signer())
+}
+
+/// The same, with the time of the listing and the key of all signatures.
+pub(crate) fn publish_at(releases: &[&Release], issued: &str, signer: &Signer) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut listing = Listing::new(issued.parse().expect("a time"));
+    for release in releases {
+        let index = &release.index;
+        let (version, target) = (&index.version, index.target);
+        let bytes = index.to_bytes();
+        let signature = signer.sign(&bytes, &UpdateIndex::purpose(version, target));
+        let name = target.index_name(version);
+        let listed = [
+            (index.carrier.name.clone(), std::fs::read(&release.carrier).expect("read")),
+            (index.code.name.clone(), release.code.clone()),
+            (name.clone(), bytes.clone()),
+            (format!("{name}.minisig"), signature),
+        ];
+        let mut assets = Vec::new();
+        for (name, content) in listed {
+            let path = format!("{version}/{target}/{name}");
+            let digest = (!name.ends_with(".minisig")).then(|| format!("sha256:{}", Sha256::of(&content)));
+            assets.push(Asset { name, url: path.clone(), digest });
+            files.push((format!("/{path}"), content));
+        }
+        listing.releases.push(stigmer::update::Release {
+            version: version.clone(),
+            channel: index.channel.clone(),
+            date: index.issued,
+            notes_url: Some(format!("https://example.org/notes/{version}")),
+            assets,
+            indexes: [(target.to_string(), IndexRef { name, blake3: Digest::of(&bytes) })].into(),
+        });
+    }
+    listing.releases.sort_by(|a, b| b.version.cmp(&a.version));
+    let bytes = listing.to_bytes();
+    let signature = signer.sign(&bytes, &Listing::purpose());
+    files.push(("/releases.json.minisig".to_owned(), signature));
+    files.push(("/releases.json".to_owned(), bytes));
+    files
+}
