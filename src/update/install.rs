@@ -64,7 +64,7 @@ impl Installed {
 
     /// Whether it can be replaced at all.
     pub fn check_writable(&self) -> Result<(), UpdateError> {
-        ownership::probe(self.dir()).map_err(|source| {
+        staging::probe(&self.target).map_err(|source| {
             let owner = self.dir().metadata().ok().map(|meta| crate::platform::owned_by(&meta));
             let owner = owner.filter(|(_, is_us)| !is_us).map(|(id, _)| id);
             UpdateError::Unwritable { dir: self.dir().to_owned(), owner, source }
@@ -209,6 +209,7 @@ impl Installed {
     pub fn roll_back(&self) -> Result<String, UpdateError> {
         let previous = apply::previous_of(&self.target);
         apply::finish_interrupted(&self.target)?;
+        staging::sweep(&self.target, None);
         if previous.symlink_metadata().is_err() {
             return Err(ApplyError::NoPrevious { path: previous }.into());
         }

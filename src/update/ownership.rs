@@ -186,16 +186,6 @@ fn package_name(program: &str, said: &str) -> Option<String> {
     sound.then(|| name.to_owned())
 }
 
-/// Whether we may replace files in `dir`: the only way to know is to try, before anything is fetched.
-///
-/// # Errors
-/// What the system says, naming the directory.
-pub(super) fn probe(dir: &Path) -> io::Result<()> {
-    tempfile::Builder::new().prefix(".stigmer.probe-").tempfile_in(dir).map(drop).map_err(|error| {
-        io::Error::new(error.kind(), format!("`{}` cannot be written: {error}", dir.display()))
-    })
-}
-
 /// Where the executable that is running really lies: behind every link, and the file of that name if an update has
 /// replaced it since it was started.
 pub(super) fn installed() -> io::Result<PathBuf> {

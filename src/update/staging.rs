@@ -183,6 +183,18 @@ impl Staging {
     }
 }
 
+/// Whether we may replace files beside `target`: the only way to know is to try, before anything is fetched.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn probe(target: &Path) -> io::Result<()> {
+    // Under a name that is swept, should we be killed in this moment.
+    tempfile::Builder::new()
+        .prefix(&prefix(target))
+        .tempfile_in(target.parent().unwrap_or(Path::new(".")))
+        .map(drop)
+}
+
 /// Removes what updates to other versions have left beside `target`, unless somebody is at work on it.
 pub(super) fn sweep(target: &Path, keep: Option<&Path>) {
     let prefix = prefix(target);

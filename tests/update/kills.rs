@@ -1,7 +1,7 @@
 //! `kill -9` wherever an update can be: afterwards the installed program runs, the old or the new one, and the next update
 //! finishes and leaves nothing behind.
 
-use crate::update_common::{Do, NEW, OLD, World, new, old, run, same};
+use crate::update_common::{Do, NEW, OLD, World, new, old, run, same, start};
 use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -58,8 +58,7 @@ fn killed_at_any_byte_of_what_is_fetched() {
                 *sent += len;
                 Do::Serve
             });
-            let mut child =
-                world.command(args).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+            let mut child = start(world.command(args).stderr(std::process::Stdio::null()));
             // Either the place is reached, or the update needed fewer bytes and has ended.
             let arrived = loop {
                 match reached.recv_timeout(std::time::Duration::from_millis(20)) {

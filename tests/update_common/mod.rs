@@ -138,7 +138,7 @@ impl World {
 
     /// Starts the command; what it says is read by whoever waits.
     pub(crate) fn spawn(&self, args: &[&str]) -> Child {
-        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+        start(self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
     /// Updates, and gives the report.
@@ -181,7 +181,17 @@ impl World {
     }
 }
 
-/// Runs a command to its end; another test that was just starting a program may hold ours open for a moment.
+/// Starts a command; another test that was just starting a program may hold ours open for a moment.
+pub(crate) fn start(command: &mut Command) -> Child {
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            other => return other.unwrap_or_else(|e| panic!("{command:?}: {e}")),
+        }
+    }
+}
+
+/// Runs a command to its end, in the same way.
 pub(crate) fn run(command: &mut Command) -> Ran {
     loop {
         match command.output() {
