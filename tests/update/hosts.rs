@@ -288,6 +288,11 @@ fn nobody_there_is_said_plainly() {
         ran.code(78).says(&["no place to fetch releases from", "[update] url"]);
     }
     world.assert_untouched();
+    for file in ["config.toml", "nothing"] {
+        world.config(&format!("ca_file = {:?}", world.home().join(file)));
+        world.run(&["self-update"]).code(78).says(&[file, "[update] ca_file", "PEM"]);
+    }
+    world.config("");
     world.host.remove("/releases.json");
     world.run(&["self-update"]).code(68).says(&["no such file", "is this where releases are published?"]);
 }

@@ -1,6 +1,8 @@
 //! Updates, end to end: this very program, against a host on this machine. `docs/self-update.md` says what is promised.
 #![cfg(target_os = "linux")]
 
+#[path = "../release_common/mod.rs"]
+mod release_common;
 #[path = "../update_common/mod.rs"]
 mod update_common;
 
@@ -9,4 +11,5 @@ mod hosts;
 mod kills;
 mod notices;
 mod places;
+mod rotation;
 mod trust;

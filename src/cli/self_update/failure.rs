@@ -16,6 +16,12 @@ pub(super) fn channel(reason: String) -> Failure {
     Failure::new(Exit::Config, reason).hint("it stands in config.toml: [update] channel")
 }
 
+/// The certificates of the configuration cannot be used.
+pub(super) fn certificates(error: &io::Error) -> Failure {
+    Failure::from_error(Exit::Config, error)
+        .hint("it is named in config.toml: [update] ca_file; it has certificates in PEM form")
+}
+
 /// A build whose own version is none.
 pub(super) fn version(error: &semver::Error) -> Failure {
     Failure::from_error(Exit::Config, error).hint("this executable was built with a version that is none")

@@ -116,7 +116,7 @@ impl Settled {
 
     pub(super) fn client(&self, source: &Source) -> Result<Client, Failure> {
         let manner = Manner { ca_file: self.settings.ca_file.clone(), stall: self.settings.stall_timeout };
-        Ok(Client::new(&manner, source.is_local())?)
+        Client::new(&manner, source.is_local()).map_err(|error| failure::certificates(&error))
     }
 
     pub(super) fn offer(
