@@ -133,7 +133,8 @@ fn orphaned(platform: &Platform) -> Vec<u32> {
 
 #[test]
 fn what_escaped_from_a_killed_supervisor_and_attendant_is_ended_by_a_stop_or_the_next_start() {
-    let platform = Platform::new(&format!("{ESCAPE}escape_marked\n{READY}"));
+    let platform = Platform::new(&format!("{ESCAPE}escape_marked\n{STUBBORN}"))
+        .config("[server]\nstop_timeout = \"1s\"\n");
     let left = orphaned(&platform);
     let words = text(&platform.stop());
     assert!(words.contains("stopped"), "{words}");
