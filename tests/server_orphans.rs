@@ -153,7 +153,6 @@ fn what_escaped_from_a_killed_supervisor_and_attendant_is_ended_by_a_stop_or_the
 fn a_recorded_id_that_is_somebody_elses_by_now_is_left_alone() {
     let platform = Platform::new(GOOD);
     let status = platform.start();
-    let mut stranger = Command::new("sleep").arg("1000").spawn().expect("sleep runs");
     signal(pid(&status), Signal::KILL);
     platform.wait_for_nobody(LIMIT);
     let path = platform.home.join("run/server.json");
@@ -161,14 +160,16 @@ fn a_recorded_id_that_is_somebody_elses_by_now_is_left_alone() {
     let mut record: Value = serde_json::from_str(&text_of).expect("an object");
     let children = record["children"].as_array_mut().expect("a list");
     assert_eq!(children.len(), 4, "three components and an attendant");
+    let mut stranger = Command::new("sleep").arg("1000").stdout(Stdio::null()).spawn().expect("sleep runs");
     for child in children {
         child["pid"] = stranger.id().into();
     }
     fs_err::write(&path, record.to_string()).expect("written");
     platform.stop();
-    assert!(process_started(stranger.id()).is_some());
-    stranger.kill().expect("killed");
+    let lives = process_started(stranger.id()).is_some();
+    let _ = stranger.kill();
     stranger.wait().expect("reaped");
+    assert!(lives);
     let log = text(&platform.run(&["server", "logs", "--component", "supervisor"]));
     assert!(log.contains(&format!("are not the recorded ones: [{}", stranger.id())), "{log}");
     platform.assert_clean();
