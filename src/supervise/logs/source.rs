@@ -192,7 +192,8 @@ impl Source {
     pub fn look_again(&mut self) -> io::Result<bool> {
         let Some(last) = self.parts.back_mut() else {
             *self = Self { time: std::mem::take(&mut self.time), ..Self::open(&self.component, &self.path)? };
-            return Ok(true);
+            // There was none before. If there are as many files now as are ever kept, there may have been more.
+            return Ok(self.parts.len() <= KEPT);
         };
         let length = last.file.metadata()?.len();
         if length < last.at {
