@@ -307,7 +307,7 @@ fn a_service_manager_is_told_and_its_socket_is_nobody_elses() {
 
 #[test]
 fn a_stop_that_cannot_wait_ends_everything_at_once() {
-    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout = \"1h\"\n");
+    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout = \"30s\"\n");
     platform.start();
     let mut patient =
         platform.command(&["server", "stop"]).stderr(Stdio::piped()).spawn().expect("stigmer runs");
@@ -321,6 +321,8 @@ fn a_stop_that_cannot_wait_ends_everything_at_once() {
     assert_eq!(platform.status()["stopping"], true);
     let output = platform.run(&["server", "stop", "--now"]);
     assert!(output.status.success(), "{}", text(&output));
+    let log = text(&platform.run(&["server", "logs", "--component", "agent-runner"]));
+    assert!(log.contains("everything is to end at once"), "{log}");
     platform.assert_clean();
 }
 
@@ -460,6 +462,45 @@ fn an_upgrade_during_a_start_does_not_mix_two_versions() {
     log.until("ended: signal 9");
     log.until("ready after");
     drop(log);
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
+fn a_launcher_starts_itself_though_another_version_has_taken_its_place() {
+    let platform = Platform::new(GOOD);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = installed(dir.path());
+    fs_err::create_dir_all(platform.home.join("locks")).expect("made");
+    let lock = fs_err::File::create(platform.home.join("locks/server-start.lock")).expect("made");
+    rustix::fs::flock(lock.file(), rustix::fs::FlockOperation::LockExclusive).expect("locked");
+    let mut launcher = Command::new(&path);
+    launcher.args(platform.start_words(&[])).env("STIGMER_HOME", &platform.home).stdin(Stdio::null());
+    let mut launcher = Foreground::of(launcher.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    launcher.until("waiting for another process");
+    let next = dir.path().join("next");
+    fs_err::copy("/bin/false", &next).expect("copied");
+    fs_err::rename(&next, &path).expect("replaced");
+    drop(lock);
+    launcher.until("stigmer is up at");
+    assert_eq!(launcher.end().0, Some(0));
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
+fn each_phase_is_shown_while_it_lasts_and_not_after() {
+    let platform = Platform::new(PATIENT);
+    let words = platform.start_words(&[]);
+    let mut terminal = Terminal::open(&platform.command(&words));
+    let mut shown = terminal.until("agent-runner is starting");
+    fs_err::write(platform.home.join("data/agent-runner/go"), "").expect("written");
+    shown += &terminal.until("stigmer is up at");
+    for name in ["stigmer-server", "workflow-runner", "agent-runner"] {
+        let (before, after) = shown.split_once(&format!("{name} ready (")).expect("each is said to be ready");
+        assert!(before.contains(&format!("{name} is starting")), "{before:?}");
+        assert!(!after.contains(&format!("{name} is starting")), "{after:?}");
+    }
     platform.stop();
     platform.assert_clean();
 }

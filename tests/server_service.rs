@@ -202,7 +202,10 @@ fn without_a_service_manager_the_file_is_written_and_the_commands_are_named() {
         symlink(machine.unit(), wants.join("stigmer.service")).expect("linked");
         // It may have been started by hand as well.
         assert!(machine.run(&["server", "start"]).status.success());
-        let output = run(&["server", "uninstall-service"], true);
+        // From a shell with another home: the one that is meant stands in the file.
+        let mut command = machine.command(&["server", "uninstall-service"]);
+        command.env("PATH", "/nowhere").env("STIGMER_HOME", machine.dir.path().join("another"));
+        let output = command.output().expect("stigmer runs");
         assert!(output.status.success(), "{}", text(&output));
         assert!(!machine.unit().exists());
         assert!(fs_err::read_dir(&wants).expect("listed").next().is_none());

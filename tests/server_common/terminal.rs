@@ -39,7 +39,8 @@ impl Terminal {
         Self { master: Some(master), lines, close: Some(close), reader: Some(reader) }
     }
 
-    pub(crate) fn until(&mut self, words: &str) {
+    /// Everything that is shown, until `words` are among it.
+    pub(crate) fn until(&mut self, words: &str) -> String {
         let deadline = Instant::now() + LIMIT;
         let mut said = String::new();
         while !said.contains(words) {
@@ -47,6 +48,7 @@ impl Terminal {
             let piece = self.lines.recv_timeout(left);
             said.push_str(&piece.unwrap_or_else(|_| panic!("no `{words}` in:\n{said}")));
         }
+        said
     }
 
     pub(crate) fn press(&mut self, key: u8) {
