@@ -462,7 +462,9 @@ fn an_upgrade_during_a_start_does_not_mix_two_versions() {
     log.until("ended: signal 9");
     log.until("ready after");
     drop(log);
-    platform.stop();
+    // Another executable is asked to stop it, and says so.
+    let words = text(&platform.stop());
+    assert!(words.contains("note: what runs was started from"), "{words}");
     platform.assert_clean();
 }
 

@@ -160,6 +160,13 @@ fn a_service_is_shown_installed_run_and_removed() {
     let again = machine.run(&["server", "install-service", "--yes"]);
     assert!(again.status.success() && text(&again).contains("is there already"), "{}", text(&again));
     assert_eq!(machine.platform.status()["instance"], first["instance"]);
+    // A restart is the manager's affair, for otherwise it would not be the service any more.
+    let options = machine.run(&["server", "restart", "--port", "1"]);
+    assert_eq!(options.status.code(), Some(2), "{}", text(&options));
+    let restart = machine.run(&["server", "restart"]);
+    assert!(restart.status.success(), "{}", text(&restart));
+    assert_eq!(machine.told().last().map(String::as_str), Some("--user restart stigmer.service"));
+    assert_ne!(machine.platform.status()["instance"], first["instance"]);
     // From another shell, with another home: it is the service's own that is ended.
     let other = tempfile::tempdir().expect("a directory");
     let output = machine

@@ -1,9 +1,9 @@
 //! Starting in the background, and what is said when it is done.
 
 use super::phases::Phases;
-use super::{Failure, Output, stop};
-use crate::cli::Outcome;
+use super::{Failure, Output, service, stop};
 use crate::cli::progress::Shown;
+use crate::cli::{Exit, Outcome};
 use crate::component;
 use crate::config::Config;
 use crate::home::Home;
@@ -84,6 +84,11 @@ fn already(status: &Status, differences: &[String], output: Output) -> Result<()
 
 /// Stops what runs and starts again; what the person does not say stays as it was.
 pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) -> Outcome {
+    let service = service::runs(home);
+    if service && (request.port.is_some() || request.local.is_some()) {
+        return Err(Failure::new(Exit::Usage, "the platform runs as a service, which takes no options")
+            .hint("set the port in config.toml; `stigmer server uninstall-service` ends the service"));
+    }
     if let Found::Up(status) = look(home) {
         request.port = request.port.or_else(|| Some(bound_port(&status)));
         request.local = request.local.or_else(|| status.local_binary.map(Into::into));
@@ -92,6 +97,11 @@ pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) ->
     Environment::for_agent_runner(home, &Config::read(home)?).map_err(SuperviseError::from)?;
     let local = request.local.as_deref();
     drop(component::resolve(home, launch::AGENT_RUNNER, local, Depth::Evidence, &Shown::new(output))?);
+    if service {
+        service::restart()?;
+        // It runs already, and this says so.
+        return start(home, &StartRequest { port: None, local: None }, true, output);
+    }
     stop::stop(home, "server restart", Manner::Asked, output)?;
     start(home, &request, true, output)
 }

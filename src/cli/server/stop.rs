@@ -4,6 +4,7 @@ use super::{Failure, Output, failure};
 use crate::cli::{Exit, Outcome};
 use crate::home::Home;
 use crate::supervise::client::{self, Found, Manner};
+use crate::supervise::skew;
 use crate::supervise::state::ServerState;
 use serde::Serialize;
 use std::time::Instant;
@@ -53,7 +54,11 @@ pub(super) fn stop(home: &Home, by: &str, manner: Manner, output: Output) -> Res
         }
         Found::Hung { pid } => return Err(failure::hung(pid)),
         Found::Barred { pid, error } => return Err(failure::barred(pid, error)),
-        Found::Up(_) => {}
+        Found::Up(status) => {
+            if let Some(skew) = skew::compare(&status).filter(|_| !output.is_json()) {
+                output.note(format_args!("note: {}", skew.words()));
+            }
+        }
     }
     let mut waiting = false;
     let asked = client::stop(home, &state, by, manner, |waiting_for| {

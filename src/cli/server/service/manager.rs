@@ -132,6 +132,16 @@ impl Manager {
         }
     }
 
+    /// The command that stops and starts a service that runs.
+    pub(super) fn restart(self) -> Step {
+        match self {
+            Self::Systemd => Step::new(&format!("systemctl --user restart {}", unit::NAME), false),
+            Self::Launchd => {
+                Step::new("launchctl kickstart -k", false).with(format!("{}/{}", domain(), agent::LABEL))
+            }
+        }
+    }
+
     /// Whether it runs the service now.
     pub(super) fn is_running(self) -> bool {
         let step = match self {

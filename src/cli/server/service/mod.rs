@@ -196,6 +196,27 @@ pub(super) fn uninstall(output: Output) -> Outcome {
     Ok(0)
 }
 
+/// Whether the platform of `home` is run by a service manager now.
+pub(super) fn runs(home: &Home) -> bool {
+    let Some((manager, path)) = Manager::here().and_then(|manager| Some((manager, manager.path().ok()?)))
+    else {
+        return false;
+    };
+    let Ok(Some(text)) = read(&path) else { return false };
+    let root = manager.home_of(&text).map_or_else(Home::of_person, |root| Ok(Home::at(root)));
+    text.contains(MARK) && root.is_ok_and(|root| root.root() == home.root()) && manager.is_running()
+}
+
+/// Has the service manager stop and start what it runs: started by anybody else, it would not be the service any more.
+pub(super) fn restart() -> Result<(), Failure> {
+    let manager = manager()?;
+    let Err(Trouble::Unreachable(reason) | Trouble::Failed(reason)) = manager.restart().run() else {
+        return Ok(());
+    };
+    let failure = Failure::new(Exit::Failed, "the service does not start again");
+    Err(failure.cause(reason).hint(manager.where_to_look()))
+}
+
 fn manager() -> Result<Manager, Failure> {
     Manager::here().ok_or_else(|| {
         let program = own_program().map_or_else(|_| "stigmer".to_owned(), |path| path.display().to_string());
