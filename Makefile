@@ -53,7 +53,7 @@ run: build ## Build what is missing, then start the platform
 test: build test-tools test-payload test-rust ## Run every test, the real payload included
 
 test-tools: ## Check for the packagers' tools that the tests run; install them where that is allowed
-	@echo '==> tools: strip, eu-strip, patchelf, strace, minisign'
+	@echo '==> tools: strip, eu-strip, patchelf, strace, minisign, osslsigncode'
 	@sh tests/tools.sh
 
 test-payload: runner

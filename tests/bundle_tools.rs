@@ -3,10 +3,11 @@
 
 mod bundle_common;
 
-use bundle_common::{listing, pack, run, scratch, stigmer, verify};
+use bundle_common::{images, listing, pack, run, scratch, stigmer, verify};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
+use stigmer::bundle::Carrier;
 
 /// The tool with its arguments, and the Debian package it comes from.
 const TOOLS: &[(&str, &[&str], &str)] = &[
@@ -99,4 +100,83 @@ fn what_the_tools_leave_is_no_base_for_another_bundle() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("carries a bundle already"));
     assert!(!out.exists());
+}
+
+/// Runs a program that is not given the file last, and returns whether it succeeded and what it said.
+fn tool(program: &str, package: &str, args: &[&str]) -> (bool, String) {
+    let output = match Command::new(program).args(args).output() {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            panic!("`{program}` is not installed: this test needs the Debian package `{package}`")
+        }
+        other => other.expect("the tool can be started"),
+    };
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn authenticode_comes_after_packing_and_covers_the_bundle() {
+    let dir = scratch();
+    let carrier = pack(dir.path(), &images::pe());
+    let range = Carrier::open(&carrier).expect("a carrier").range();
+    let path = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (key, certificate, signed) = (path("key.pem"), path("certificate.pem"), path("signed.exe"));
+    let (done, said) = tool(
+        "openssl",
+        "openssl",
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+            "-addext",
+            "extendedKeyUsage=codeSigning",
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ],
+    );
+    assert!(done, "{said}");
+    let (done, said) = tool(
+        "osslsigncode",
+        "osslsigncode",
+        &[
+            "sign",
+            "-h",
+            "sha256",
+            "-certs",
+            &certificate,
+            "-key",
+            &key,
+            "-in",
+            carrier.to_str().expect("UTF-8"),
+            "-out",
+            &signed,
+        ],
+    );
+    assert!(done, "{said}");
+    let verified =
+        |file: &str| tool("osslsigncode", "osslsigncode", &["verify", "-CAfile", &certificate, "-in", file]);
+    let (holds, said) = verified(&signed);
+    assert!(holds, "{said}");
+    // The bundle is where it was, and whole.
+    let opened = Carrier::open(Path::new(&signed)).expect("a carrier");
+    assert_eq!(opened.range(), range);
+    assert!(opened.bytes().len() as u64 > range.end, "the signature follows");
+    let (code, said) = verify(Path::new(&signed));
+    assert_eq!(code, 0, "{said}");
+    let component = opened.component("hello").expect("the component");
+    opened.extract(&component, &dir.path().join("out")).expect("extraction");
+    assert_eq!(listing(&dir.path().join("out")), listing(&dir.path().join("tree")));
+    // Whoever changes the bundle breaks the signature.
+    let mut changed = opened.bytes().to_vec();
+    changed[usize::try_from(u64::midpoint(range.start, range.end)).expect("small")] ^= 1;
+    std::fs::write(path("changed.exe"), changed).expect("written");
+    assert!(!verified(&path("changed.exe")).0, "a changed bundle passes for signed");
 }

@@ -12,6 +12,8 @@ need objcopy binutils
 need eu-strip elfutils
 need patchelf patchelf
 need strace strace
+need openssl openssl
+need osslsigncode osslsigncode
 need minisign minisign
 
 [ -z "$missing" ] && exit 0
