@@ -12,7 +12,7 @@ endif
 TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
-.PHONY: help build run test check bench man soak runner host test-tools test-payload test-releases test-rust clean FORCE
+.PHONY: help build run test check bench man soak cross cross-check test-cross runner host test-tools test-payload test-releases test-rust clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -78,6 +78,18 @@ bench: build ## Run the benchmarks against their peers and print them; PUBLISH=1
 	@echo '==> peers: b3sum, dotslash'
 	sh benches/peers.sh
 	STIGMER_BENCH_BARE=$(CURDIR)/$(HOST_EXE) $(CARGO) bench --locked --bench figures $(if $(PUBLISH),-- --publish)
+
+cross: ## Build and pack for all five platforms, into dist/cross (docs/developing.md)
+	@echo '==> for every platform'
+	packaging/cross.sh build
+	packaging/cross.sh pack
+
+cross-check: ## Type-check for all five platforms
+	packaging/cross.sh check
+
+# 77: all that could be run has passed, and something could not be run; the script has said what.
+test-cross: ## Test what `make cross` made: signatures, Windows under Wine, arm64 under qemu
+	@sh tests/cross.sh || [ $$? = 77 ]
 
 man: host ## Write the man pages to build/man
 	$(HOST_EXE) man-pages build/man
