@@ -38,6 +38,22 @@ fn a_restart_that_cannot_succeed_stops_nothing() {
 }
 
 #[test]
+fn what_a_killed_supervisor_had_half_written_goes_with_the_next_stop_or_start() {
+    let platform = Platform::new(GOOD);
+    platform.start();
+    platform.stop();
+    let half = platform.home.join("run/.tmpAbCdEf");
+    std::fs::write(&half, "{").expect("written");
+    platform.stop();
+    platform.assert_clean();
+    std::fs::write(&half, "{").expect("written");
+    platform.start();
+    assert!(!half.exists());
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
 fn a_supervisor_whose_file_is_gone_is_not_called_absent() {
     let platform = Platform::new(GOOD);
     let supervisor = pid(&platform.start());

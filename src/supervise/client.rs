@@ -3,7 +3,7 @@
 use super::control::{Command, Reply, Request, Status};
 use super::last_end::{LastEnd, Why};
 use super::protocol::{read_line, write_line};
-use super::state::{Identity, ServerState, end_leftovers, last_sign_of_life};
+use super::state::{Identity, ServerState, end_leftovers, half_written, last_sign_of_life};
 use super::token::Token;
 use super::{StartFailure, SuperviseError, lock};
 use crate::home::Home;
@@ -79,6 +79,15 @@ pub fn end_remains(home: &Home) -> Result<bool, SuperviseError> {
     }
     ServerState::remove(home);
     Ok(!ended.is_empty())
+}
+
+/// Removes what a supervisor that was killed at its very beginning had half written, unless somebody is at work here.
+pub fn tidy(home: &Home) {
+    if !half_written(home).is_empty()
+        && let Ok(_lock) = lock::server(home, Duration::ZERO)
+    {
+        ServerState::remove(home);
+    }
 }
 
 /// Ends the supervisor described by `state`, which does not answer, and everything below it; then what earlier was left.

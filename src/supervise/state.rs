@@ -107,9 +107,25 @@ impl ServerState {
     }
 
     /// Removes the file: nobody is to be asked any more.
+    ///
+    /// What somebody who was killed had half written beside it goes as well. Only for who holds the supervisor's lock: then
+    /// nobody writes there.
     pub fn remove(home: &Home) {
         let _ = fs_err::remove_file(Self::path(home));
+        for path in half_written(home) {
+            let _ = fs_err::remove_file(path);
+        }
     }
+}
+
+/// Files that were to be renamed to one of those in `run/`, by a process that may be gone.
+pub(super) fn half_written(home: &Home) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(home.run()).into_iter().flatten().flatten();
+    // The name that the library gives a temporary file.
+    entries
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".tmp"))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// Ends what a supervisor that was killed has left behind: the processes it recorded and all below them, and those that

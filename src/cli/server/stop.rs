@@ -39,7 +39,10 @@ pub(super) fn stop(home: &Home, by: &str, manner: Manner, output: Output) -> Res
         return match client::look(home) {
             Found::Hung { pid } => Err(failure::hung_unknown(pid)),
             Found::Barred { pid, error } => Err(failure::barred(pid, error)),
-            _ => Ok(false),
+            _ => {
+                client::tidy(home);
+                Ok(false)
+            }
         };
     };
     match client::look(home) {
