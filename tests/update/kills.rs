@@ -32,7 +32,7 @@ fn killed_at_any_byte_of_what_is_fetched() {
     let world = World::new();
     let mut kills = 0;
     for (args, step, most) in
-        [(&["self-update"][..], 60_000, 2_600_000), (&["self-update", "--no-delta"], 2_000_000, 27_000_000)]
+        [(&["self-update"][..], 40_000, 2_600_000), (&["self-update", "--no-delta"], 1_500_000, 30_000_000)]
     {
         let step = if soak() { step / 8 } else { step };
         for after in (0..most).step_by(step) {
@@ -80,7 +80,7 @@ fn killed_at_any_byte_of_what_is_fetched() {
             assert_recovers(&world, &format!("{args:?} at byte {after}"));
         }
     }
-    assert!(kills >= 40, "{kills}");
+    assert!(kills >= 70, "{kills}");
 }
 
 /// Everything that changes files.
@@ -109,7 +109,7 @@ const CHANGES: &[&str] = &[
 
 #[test]
 fn killed_at_each_call_that_changes_something() {
-    kill_at_each(CHANGES, &["self-update"], |_| (), assert_recovers, 25);
+    kill_at_each(CHANGES, &["self-update"], |_| (), assert_recovers, 30);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn kill_at_each(
             kills += 1;
             let at = format!("{call} {when}: {}", String::from_utf8_lossy(&output.stderr));
             after(&world, &at);
-            when += if soak() || when < 12 { 1 } else { 20 };
+            when += if soak() || when < 12 { 1 } else { 10 };
         }
     }
     assert!(kills >= at_least, "{kills}");

@@ -88,6 +88,21 @@ fn a_directory_of_somebody_else_is_named_before_anything_is_fetched() {
     assert!(world.host.take_log().is_empty());
 }
 
+/// `sudo` may keep the home of whoever calls it.
+#[test]
+fn the_administrator_notes_nothing_in_somebody_elses_home() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    std::os::unix::fs::chown(world.home(), Some(65534), Some(65534)).expect("chown");
+    world.run(&["self-update"]).code(77).says(&["refusing to create files as the administrator", "hint:"]);
+    world.assert_untouched();
+    let names: Vec<_> =
+        std::fs::read_dir(world.home()).expect("listed").flatten().map(|name| name.file_name()).collect();
+    assert_eq!(names, ["config.toml"]);
+}
+
 #[test]
 fn who_else_looks_after_it_is_asked_to() {
     let world = World::new();

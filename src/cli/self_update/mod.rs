@@ -11,7 +11,7 @@ use super::{Failure, Outcome, Output};
 use crate::config::{self, Config};
 use crate::home::Home;
 use crate::platform;
-use crate::store::Progress;
+use crate::store::{Progress, StoreError};
 use crate::update::{
     Asked, Channel, Client, DEFAULT_URL, Installed, Manner, Offer, PublicKey, Seen, Signed, Source, Target,
     TrustError, TrustedKeys, URL_VARIABLE, UpdateError, UpdateIndex, Wanted, owner, refuse_downgrade,
@@ -76,6 +76,10 @@ impl Args {
         let installed = Installed::find()?;
         if let Some(owner) = owner(installed.path()) {
             return Err(failure::managed(installed.path(), &owner));
+        }
+        if platform::is_foreign_home(home.root()) {
+            // What we note there, its owner could not change.
+            return Err(StoreError::ForeignHome { path: home.root().to_owned() }.into());
         }
         if self.rollback {
             return roll_back(&home, &installed, output);
