@@ -125,7 +125,8 @@ fi
 
 need_packages rustc-web cargo-web rust-web-src
 export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-export CARGO_TARGET_DIR="$work/target"
+# Nobody edits and builds in turns here, and what would speed that up takes gigabytes.
+export CARGO_TARGET_DIR="$work/target" CARGO_INCREMENTAL=0
 
 for platform; do
     flags=''

@@ -248,6 +248,52 @@ platform_server() {
     fi
 }
 
+# A release of the program under test and a newer one, on a host of this machine; updated, and back again. `$exe` is replaced. The newer release is the same program with another version in it, as long as the old one.
+self_update() {
+    platform=$1 suffix=$2
+    work="$scratch/release-$platform"
+    mkdir -p "$work/old" "$work/new" "$work/tree"
+    version=$(start --version | tr -d '\r' | sed -n 's/^stigmer \([0-9]*\.[0-9]*\.[0-9]*\).*/\1/p' | head -1)
+    newer=$(printf '%s' "$version" | tr '0-9' '9')
+    if [ "$version" = "$newer" ] || [ -z "$version" ]; then
+        fail "its version is \`$version\`, which none follows"
+        return
+    fi
+    cp "$cross/$platform/carrier/stigmer$suffix" "$work/old/stigmer$suffix"
+    cp -R "$top/build/cross/small/$platform/." "$work/tree"
+    echo 'one more line' >>"$work/tree/share/numbers.txt"
+    python3 -c 'import sys; old, new, a, b = sys.argv[1:]; open(b, "wb").write(open(a, "rb").read().replace(old.encode(), new.encode()))' \
+        "$version" "$newer" "$cross/$platform/stigmer$suffix" "$work/bare"
+    check 'a newer release' "$host" bundle pack --no-self-check --base "$work/bare" --component "agent-runner=$work/tree" --out "$work/new/stigmer$suffix"
+    check 'a key' "$host" bundle keygen --no-password --out "$work/key"
+    check 'the old release is published' "$host" bundle publish --version "$version" --key "$work/key" --out "$work/public" --carrier "$work/old/stigmer$suffix" --level 1
+    check 'the newer release is published' "$host" bundle publish --version "$newer" --key "$work/key" --out "$work/public" --carrier "$work/new/stigmer$suffix" --level 1
+    # A host that gives no ranges: the whole file is fetched.
+    python3 -u -c '
+import functools, http.server, sys
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+print(server.server_address[1])
+server.serve_forever()' "$work/public" >"$work/port" 2>/dev/null &
+    web=$!
+    until [ -s "$work/port" ] || ! kill -0 $web 2>/dev/null; do sleep 0.1; done
+    mkdir -p "$home"
+    printf '[update]\nurl = "http://127.0.0.1:%s"\ntrusted_keys = ["%s"]\n' "$(cat "$work/port")" "$(sed -n 2p "$work/key.pub")" >"$home/config.toml"
+    expect 'self-update --check' 0 start self-update --check
+    said 'it names the newer one' "$newer"
+    expect 'self-update' 0 start self-update
+    expect 'the newer one is in its place' 0 start --version
+    said 'and says so' "stigmer $newer"
+    expect 'its bundle is whole' 0 start bundle verify
+    expect 'its component runs' 0 start exec agent-runner
+    expect 'self-update --rollback' 0 start self-update --rollback
+    start --version >"$scratch/said" 2>&1
+    said 'the old one is back' "stigmer $version"
+    kill $web
+    wait $web 2>/dev/null
+    rm -f "$home/config.toml"
+}
+
 wine_tests() {
     part='windows-amd64 under Wine'
     wine=$(command -v wine64 || echo /usr/lib/wine/wine64)
@@ -277,6 +323,7 @@ wine_tests() {
     fi
     expect 'a relative home is refused' 78 env STIGMER_HOME='relative\home' "$wine" "$exe" cache list
     platform_server
+    self_update windows-amd64 .exe
     # Ends what is left of this Windows, and of no other.
     "$server" -k 2>/dev/null
     unset WINEPREFIX WINEDEBUG WINEDLLOVERRIDES
@@ -317,6 +364,11 @@ qemu_tests() {
     fi
     everyday
     platform_server
+    # Where it is installed, others write too: a copy.
+    mkdir -p "$scratch/arm64 bin"
+    cp "$exe" "$scratch/arm64 bin/stigmer"
+    exe="$scratch/arm64 bin/stigmer"
+    self_update linux-arm64 ''
 }
 
 only=${CROSS_TEST_ONLY:-all}
