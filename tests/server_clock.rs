@@ -4,6 +4,7 @@
 mod server_common;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use server_common::namespace::{MOUNTS, inside, mount, need};
 use server_common::{Platform, ask, component, eventually, pid, signal, text};
 use std::os::unix::fs::FileExt;
@@ -49,6 +50,13 @@ impl Clock {
     }
 }
 
+impl Drop for Clock {
+    fn drop(&mut self) {
+        // It keeps its layers busy, which are to be removed with the platform.
+        let _ = Command::new("umount").args(["-l", "/etc"]).status();
+    }
+}
+
 /// The day that new processes believe it is.
 fn today() -> String {
     let said = Command::new("date").args(["-u", "+%Y-%m-%d"]).output().expect("date runs");
@@ -68,6 +76,14 @@ fn heartbeats(platform: &Platform, url: &str) {
         before = age;
         (heard > 3).then_some(())
     });
+}
+
+/// All lines, as `server logs` has them.
+fn logged(platform: &Platform) -> Vec<Value> {
+    let output = platform.run(&["server", "logs", "--all", "-n", "100000", "--json"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    lines.lines().map(|line| serde_json::from_str(line).expect("an object")).collect()
 }
 
 #[test]
@@ -107,6 +123,25 @@ fn a_clock_that_jumps_starts_and_stops_nothing() {
         }
     }
 
+    // What a component said first comes first, whatever the clock showed.
+    let lines = logged(&platform);
+    for name in ["supervisor", "stigmer-server", "workflow-runner", "agent-runner"] {
+        let shown: Vec<&str> = lines
+            .iter()
+            .filter(|line| line["component"] == name)
+            .filter_map(|line| line["text"].as_str())
+            .collect();
+        let file = fs_err::read_to_string(platform.home.join(format!("logs/{name}.log"))).expect("read");
+        let written: Vec<Value> =
+            file.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+        let written: Vec<&str> = written.iter().filter_map(|line| line["text"].as_str()).collect();
+        assert_eq!(shown, written, "{name}");
+    }
+    // By the present clock most of it is older than an hour.
+    let output = platform.run(&["server", "logs", "--all", "--since", "1h", "--json"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let since = String::from_utf8_lossy(&output.stdout).lines().count();
+    assert!(since < lines.len(), "{since} of {}", lines.len());
     platform.stop();
     platform.assert_clean();
     clock.set(0);

@@ -217,6 +217,7 @@ impl Drop for Platform {
         for pid in self.processes() {
             signal(pid, rustix::process::Signal::KILL);
         }
+        namespace::unmount_below(self.dir.path());
     }
 }
 

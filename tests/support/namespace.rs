@@ -49,6 +49,17 @@ pub(crate) fn mount(args: &[&str], at: &Path) {
     assert!(ran.status.success(), "mount {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
+/// Takes away what was mounted in `dir` and below, so that it can be removed.
+#[allow(dead_code, clippy::allow_attributes, reason = "not every test program uses it")]
+pub(crate) fn unmount_below(dir: &Path) {
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let places = table.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+    for place in places.filter(|place| is_inside() && place.starts_with(dir)) {
+        // Each mount on top of another at the same place has its own line.
+        let _ = Command::new("umount").arg("-l").arg(place).status();
+    }
+}
+
 /// A tool that is missing fails the test and names its package.
 #[track_caller]
 pub(crate) fn need(tool: &str, question: &str, package: &str) {
