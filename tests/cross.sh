@@ -118,22 +118,30 @@ macho() {
     check 'rcodesign reads it' "$rcodesign" print-signature-info "$carrier"
     said 'it is ad hoc' 'ADHOC'
     said 'under its name' 'identifier: stigmer'
-    said 'nothing follows it' 'linkedit_bytes_after_signature: 0'
+    after=$(sed -n 's/.*linkedit_bytes_after_signature: \([0-9]*\) .*/\1/p' "$scratch/said")
+    ends=$(sed -n 's/.*macho_\(linkedit_\)*end_offset: \([0-9]*\) .*/\2/p' "$scratch/said" | uniq | wc -l)
+    if [ "${after:-99}" -lt 16 ] && [ "$ends" = 1 ]; then pass 'nothing but padding follows it'; else fail "$after bytes follow it"; fi
     # A byte changed anywhere is noticed: else the check above would prove nothing.
     cp "$carrier" "$scratch/changed"
     printf 'X' | dd of="$scratch/changed" bs=1 seek=$(($(wc -c <"$carrier") / 2)) conv=notrunc 2>/dev/null
     "$rcodesign" verify "$scratch/changed" >"$scratch/said" 2>&1
     said 'rcodesign notices one changed byte' 'digest mismatch'
-    # With an identity: over ours, and over none.
-    if [ ! -f "$scratch/identity.pem" ]; then
-        "$rcodesign" generate-self-signed-certificate --person-name test --pem-file "$scratch/identity" >"$scratch/said" 2>&1
-        cat "$scratch"/identity*.crt "$scratch"/identity*.key >"$scratch/identity.pem" 2>/dev/null
-    fi
+    # Its own ad hoc signature gets the same verdict from it as ours.
     check 'packed with --no-sign' "$host" bundle pack --no-sign --base "$cross/$1/stigmer" --no-self-check \
         --component "agent-runner=$top/build/cross/small/$1" --out "$scratch/unsigned"
+    rm -f "$scratch/its-own"
+    check 'rcodesign signs ad hoc what we left unsigned' "$rcodesign" sign --binary-identifier stigmer "$scratch/unsigned" "$scratch/its-own"
+    "$rcodesign" verify "$carrier" >"$scratch/ours.said" 2>&1
+    "$rcodesign" verify "$scratch/its-own" >"$scratch/its.said" 2>&1
+    check 'and says of its own signature what it says of ours' cmp "$scratch/ours.said" "$scratch/its.said"
+    # With an identity: over ours, and over none.
+    if [ ! -f "$scratch/identity.pem" ]; then
+        check 'an identity' "$rcodesign" generate-self-signed-certificate --person-name test --pem-filename "$scratch/identity"
+        cat "$scratch"/identity*.crt "$scratch"/identity*.key >"$scratch/identity.pem" 2>/dev/null
+    fi
     for before in "$carrier" "$scratch/unsigned"; do
         rm -f "$scratch/signed"
-        check "signed with an identity: $(basename "$before")" "$rcodesign" sign --pem-file "$scratch/identity.pem" "$before" "$scratch/signed"
+        check "signed with an identity: $(basename "$before")" "$rcodesign" sign --timestamp-url none --pem-file "$scratch/identity.pem" "$before" "$scratch/signed"
         expect 'its signature verifies' 0 "$rcodesign" verify "$scratch/signed"
         expect 'its bundle is whole' 0 "$host" bundle verify "$scratch/signed"
         rm -rf "$scratch/out"

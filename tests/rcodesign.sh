@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 version=0.29.0
 tool=build/tools/bin/rcodesign
-if [ -x "$tool" ] && [ "$("$tool" --version)" = "rcodesign $version" ]; then
+if [ -x "$tool" ] && [ "$("$tool" --version)" = "apple-codesign $version" ]; then
     exit 0
 fi
 echo "building rcodesign $version"

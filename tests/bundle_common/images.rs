@@ -141,7 +141,8 @@ pub fn macho_with_code_at(free: usize) -> Vec<u8> {
     out[20..24].copy_from_slice(&commands_len.to_le_bytes());
     out[text + 4..text + 8].copy_from_slice(&152_u32.to_le_bytes());
     out[text + 64..text + 68].copy_from_slice(&1_u32.to_le_bytes());
-    out[code_at..code_at + 4].copy_from_slice(&[0xc0, 0x03, 0x5f, 0xd6]);
+    // Code may begin with zero bytes: that a place is zero does not make it free.
+    out[code_at + 16..code_at + 20].copy_from_slice(&[0xc0, 0x03, 0x5f, 0xd6]);
     out
 }
 
