@@ -312,3 +312,22 @@ fn an_attendant_says_what_it_cannot_start() {
     assert_eq!(output.status.code(), Some(69), "{}", text(&output));
     assert!(text(&output).contains("`/nonexistent/program` cannot be started"), "{}", text(&output));
 }
+
+#[test]
+fn who_replaces_himself_all_the_time_is_found() {
+    let platform = Platform::acting(&["spawn=session+chain", "exit=0"]);
+    for round in 0..40 {
+        let mark = format!("STIGMER_TEST_ROUND={round}");
+        let mut component = Command::new(&platform.agent);
+        component.env("STIGMER_TEST_ROUND", round.to_string());
+        assert!(component.status().expect("runs").success());
+        let ending = stigmer::platform::end_marked(&mark, LIMIT);
+        assert!(ending.left.is_empty(), "{ending:?}");
+        // One that got away writes down its successors.
+        let written = || fs_err::read_to_string(platform.path("pids")).expect("a list").lines().count();
+        let before = written();
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        assert_eq!(written(), before, "round {round}");
+    }
+    platform.assert_clean();
+}

@@ -51,10 +51,25 @@ fn parse_stat(pid: u32, stat: &[u8]) -> Option<Row> {
 }
 
 /// All processes that we may know of.
+///
+/// While the rows are read, a process may start another one and end: then neither is seen. So the list is read again, until it
+/// names nobody new.
 #[cfg(target_os = "linux")]
 pub(super) fn table() -> Vec<Row> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    processes.flatten().filter_map(|entry| row(entry.file_name().to_str()?.parse().ok()?)).collect()
+    // Elsewhere on a busy machine there is always somebody new.
+    const MOST: usize = 8;
+    let mut seen = BTreeSet::new();
+    let mut rows = Vec::new();
+    for _ in 0..MOST {
+        let Ok(processes) = std::fs::read_dir("/proc") else { break };
+        let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let fresh: Vec<u32> = pids.filter(|pid| seen.insert(*pid)).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        rows.extend(fresh.into_iter().filter_map(row));
+    }
+    rows
 }
 
 /// One process in the system's table, by its id.
@@ -283,6 +298,9 @@ pub fn end_marked(mark: &str, limit: Duration) -> Ending {
 /// How long a look at one process may take before all are looked at again.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// How many looks in a row must find nobody: one alone can miss who replaces himself all the time.
+const LOOKS: u32 = 3;
+
 /// Ends all that `select` finds, until it finds none.
 ///
 /// All are stopped before one is ended, so that nobody can answer the end of another by starting somebody new; and
@@ -295,12 +313,17 @@ fn end_all(
     let deadline = Instant::now() + limit;
     let mut stopped: BTreeSet<(u32, u64)> = BTreeSet::new();
     let mut forbidden: BTreeSet<(u32, u64)> = BTreeSet::new();
+    let mut empty = 0;
     loop {
         let rows = table();
         reap(&rows);
         let mut living = select(&rows);
         living.retain(|row| !row.ended && !forbidden.contains(&(row.pid, row.started)));
         let late = Instant::now() >= deadline;
+        empty = if living.is_empty() { empty + 1 } else { 0 };
+        if empty > 0 && empty < LOOKS && !late {
+            continue;
+        }
         if living.is_empty() || late {
             // Whoever is left has at least been told.
             for row in &living {

@@ -181,15 +181,23 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// All that live.
+    /// All that live. Listed until nobody new is there: one that starts its successor and ends while others are read is
+    /// not to be missed.
     pub(crate) fn all() -> BTreeMap<u32, Self> {
-        fs_err::read_dir("/proc")
-            .expect("listed")
-            .flatten()
-            .filter_map(|entry| Self::read(entry.file_name().to_str()?.parse().ok()?))
-            .filter(|process| !matches!(process.state, 'Z' | 'X'))
-            .map(|process| (process.pid, process))
-            .collect()
+        let mut seen = BTreeSet::new();
+        let mut all = BTreeMap::new();
+        for _ in 0..20 {
+            let entries = fs_err::read_dir("/proc").expect("listed").flatten();
+            let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            let fresh: Vec<u32> = pids.filter(|pid| seen.insert(*pid)).collect();
+            if fresh.is_empty() {
+                break;
+            }
+            let rows = fresh.into_iter().filter_map(Self::read);
+            let living = rows.filter(|process| !matches!(process.state, 'Z' | 'X'));
+            all.extend(living.map(|process| (process.pid, process)));
+        }
+        all
     }
 
     pub(crate) fn read(pid: u32) -> Option<Self> {
