@@ -2,9 +2,9 @@
 
     python3 packaging/frameworks.py OUT
 
-A library that looks up the system's certificates calls Security and CoreFoundation. To link against a framework one needs its list of
-names and nothing else; the crates that declare those functions for Rust have it. Each name is given to the framework whose prefix it has:
-at run time it is looked for there and nowhere else. The output is in Apple's text format for such lists (`.tbd`, version 4), in a directory for `-F`.
+The libraries that look up the system's certificates and watch files call Security, CoreFoundation and CoreServices. To link against a framework one
+needs its list of names and nothing else; the crates that declare those functions for Rust have it. Each name is given to the framework whose
+prefix it has: at run time it is looked for there and nowhere else. The output is in Apple's text format for such lists (`.tbd`, version 4), in a directory for `-F`.
 """
 
 import json
@@ -14,12 +14,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The crate that declares a framework's functions, and the prefixes of their names.
+# The crates that declare functions of frameworks.
+CRATES = ("core-foundation-sys", "objc2-core-foundation", "objc2-core-services", "security-framework-sys")
+# The prefixes of the names that a framework exports, itself or on behalf of those in it.
 FRAMEWORKS = {
-    "CoreFoundation": ("core-foundation-sys", ("CF", "kCF")),
-    "Security": ("security-framework-sys", ("Sec", "kSec", "SSL")),
+    "CoreFoundation": ("CF", "kCF"),
+    "CoreServices": ("FSEvent", "kFSEvent"),
+    "Security": ("Sec", "kSec", "SSL"),
 }
-NAME = re.compile(r"^\s*pub (?:unsafe |safe )?(?:fn|static(?: mut)?) (\w+)", re.MULTILINE)
+NAME = re.compile(r"^\s*(?:pub )?(?:unsafe |safe )?(?:fn|static(?: mut)?) (\w+)", re.MULTILINE)
 TARGETS = "[ x86_64-macos, arm64-macos ]"
 
 
@@ -33,11 +36,12 @@ def sources() -> dict[str, Path]:
 def main() -> None:
     out = Path(sys.argv[1])
     crates = sources()
-    for framework, (crate, prefixes) in FRAMEWORKS.items():
-        if crate not in crates:
+    found = [path for crate in CRATES if crate in crates for path in sorted(crates[crate].rglob("*.rs"))]
+    declared = set(NAME.findall("\n".join(path.read_text() for path in found)))
+    for framework, prefixes in FRAMEWORKS.items():
+        names = sorted(name for name in declared if name.startswith(prefixes))
+        if not names:
             continue
-        text = "\n".join(path.read_text() for path in sorted(crates[crate].rglob("*.rs")))
-        names = sorted({name for name in NAME.findall(text) if name.startswith(prefixes)})
         directory = out / f"{framework}.framework"
         directory.mkdir(parents=True, exist_ok=True)
         lines = [
