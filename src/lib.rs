@@ -4,6 +4,7 @@
 //!
 //! - [`cli`]: what a person types and sees. Parses, dispatches, renders one error type, owns every exit code.
 //! - [`services`]: the server and the workflow runner as library code, one `run(config)` each.
+//! - [`workflow`], [`resource`]: what people write and apply, read strictly.
 //! - [`supervise`]: starts, watches and stops the processes of `stigmer server`.
 //! - [`update`]: releases: their formats, who is trusted, how they are published, and how one replaces another.
 //! - [`component`]: a component's name to a ready path: from the bundle or from a local override.
@@ -21,10 +22,12 @@ pub mod config;
 pub mod home;
 pub mod lock;
 pub mod platform;
+pub mod resource;
 pub mod services;
 pub mod store;
 pub mod supervise;
 pub mod update;
+pub mod workflow;
 
 /// The version of this executable: as in `Cargo.toml`, or as `STIGMER_VERSION` said when it was built.
 pub const VERSION: &str = env!("STIGMER_VERSION");

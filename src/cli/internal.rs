@@ -240,7 +240,7 @@ impl From<ServiceError> for Failure {
             ServiceError::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Exit::Forbidden
             }
-            ServiceError::Io(_) => Exit::Io,
+            ServiceError::Io(_) | ServiceError::Store(_) => Exit::Io,
             ServiceError::Listen { .. } | ServiceError::Refused { .. } => Exit::Failed,
         };
         let hint = error.hint();

@@ -33,6 +33,9 @@ pub enum ServiceError {
         /// What it says.
         reason: String,
     },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] server::StoreError),
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -47,6 +50,9 @@ impl ServiceError {
             }
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("choose a port above 1023 with --port".to_owned())
+            }
+            Self::Store(server::StoreError::Newer { .. }) => {
+                Some("use the stigmer that wrote it, or a later one: `stigmer self-update`".to_owned())
             }
             Self::Config(_) => Some("supervisor and component must be of the same version".to_owned()),
             _ => None,

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// The last id that was given.
+static LAST: Mutex<u128> = Mutex::new(0);
 
 /// A longer file holds no token, in bytes.
 const MOST: u64 = 4096;
@@ -82,8 +86,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A new id for a run of the supervisor: the time, then chance, in an alphabet without look-alikes, so that ids sort
-/// by age.
+/// A new id: the time, then chance, in an alphabet without look-alikes (a ULID in lower case), so that ids sort by age. Those
+/// of one process do so even within a millisecond, and when its clock is set back.
 pub fn new_instance() -> io::Result<String> {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut chance = [0_u8; 10];
@@ -92,6 +96,9 @@ pub fn new_instance() -> io::Result<String> {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
     let low = chance.iter().fold(0_u128, |value, byte| value << 8 | u128::from(*byte));
     let value = (millis & 0xffff_ffff_ffff) << 80 | low;
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let value = value.max(last.wrapping_add(1));
+    *last = value;
     Ok((0..26)
         .rev()
         .map(|place| char::from(ALPHABET[usize::try_from(value >> (5 * place) & 31).unwrap_or(0)]))

@@ -1,7 +1,15 @@
 //! `stigmer-server`: the API on the loopback address, and who works for it.
 
 mod api;
+mod bells;
+pub mod journal;
+mod refusal;
 mod registry;
+pub mod resources;
+mod store;
+
+pub use refusal::Refusal;
+pub use store::{Store, StoreError};
 
 pub use registry::{Registry, WorkerState, WorkerView};
 
@@ -11,6 +19,9 @@ use crate::supervise::protocol::ComponentConfig;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
+
+/// The database, in the server's work directory.
+const DATABASE: &str = "stigmer.db";
 
 /// Open conversations may take so long to end after the server was told to.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -40,8 +51,13 @@ async fn serve(
     bound: SocketAddr,
 ) -> Result<(), ServiceError> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let work_dir = std::path::Path::new(&config.work_dir);
+    fs_err::create_dir_all(work_dir)?;
+    let store = Store::open(&work_dir.join(DATABASE))?;
+    let app = api::share(config, store).await.map_err(|refusal| io::Error::other(refusal.to_string()))?;
+    let sweeper = tokio::spawn(std::sync::Arc::clone(&app).sweep());
     let (ending, mut ended) = tokio::sync::watch::channel(false);
-    let server = axum::serve(listener, api::router(config)).with_graceful_shutdown(async move {
+    let server = axum::serve(listener, api::router(&app)).with_graceful_shutdown(async move {
         // The sender's end would mean the same.
         let _ = ended.changed().await;
     });
@@ -51,6 +67,7 @@ async fn serve(
         outcome = &mut server => return Ok(outcome?),
         haste = role::time_to_end(leash) => haste,
     };
+    sweeper.abort();
     let _ = ending.send(true);
     match tokio::time::timeout(haste.limit(LAST_WORDS), server).await {
         Ok(outcome) => Ok(outcome?),

@@ -1,0 +1,203 @@
+//! What people write down and apply: agents and workflows, read strictly and named by what they say.
+//!
+//! One reading for everybody: the command line says what is wrong with a file before anything is sent, the server does not
+//! believe it, and a runner gets what both have understood. A definition is a resource's spec as it was when it was applied; its
+//! digest is its identity, so an execution keeps the one it began with, whatever is applied later.
+
+mod agent;
+
+pub use agent::{AgentSpec, Limits, Model, Provider, Tool};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use std::str::FromStr;
+
+/// The one version of the files.
+pub const API_VERSION: &str = "stigmer.ai/v1";
+
+/// A name is at most this long: it becomes part of file names and addresses.
+pub const MAX_NAME: usize = 63;
+
+/// What kind of thing a resource is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// A model with instructions and tools.
+    Agent,
+    /// Tasks in an order, written in the Serverless Workflow language.
+    Workflow,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Agent, Self::Workflow];
+
+    /// As it stands in the server's addresses.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Agent => "agents",
+            Self::Workflow => "workflows",
+        }
+    }
+
+    /// As people type it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Workflow => "workflow",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    /// Takes `agent`, `agents`, `Agent`, and the same for workflows.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = text.to_ascii_lowercase();
+        Self::ALL
+            .into_iter()
+            .find(|kind| wanted == kind.word() || wanted == kind.plural())
+            .ok_or_else(|| format!("`{text}` is no kind; there are `agent` and `workflow`"))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// A resource as it is written in a file and sent to the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resource {
+    /// The version of this shape: [`API_VERSION`].
+    pub api_version: String,
+    /// What it is.
+    pub kind: Kind,
+    /// What it is called.
+    pub metadata: Metadata,
+    /// What it says; its shape depends on the kind.
+    pub spec: Value,
+}
+
+/// What a resource is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    /// Its name, unique in its kind.
+    pub name: String,
+}
+
+/// What is wrong with a resource, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}{}", place(path))]
+pub struct Problem {
+    /// Where: a JSON pointer (RFC 6901) into the resource.
+    pub path: String,
+    /// What is wrong there, and what would be right.
+    pub message: String,
+}
+
+fn place(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!(" (at {path})") }
+}
+
+impl Problem {
+    /// A problem at `path`.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+impl Resource {
+    /// Checks everything that can be checked without running it.
+    ///
+    /// # Errors
+    /// Every problem that was found, not only the first.
+    pub fn check(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        if self.api_version != API_VERSION {
+            let message = format!("apiVersion is `{}`; this version reads `{API_VERSION}`", self.api_version);
+            problems.push(Problem::new("/apiVersion", message));
+        }
+        if let Err(message) = check_name(&self.metadata.name) {
+            problems.push(Problem::new("/metadata/name", message));
+        }
+        match self.kind {
+            Kind::Agent => problems.extend(AgentSpec::read(&self.spec).err().into_iter().flatten()),
+            Kind::Workflow => problems.extend(crate::workflow::check(&self.spec).err().into_iter().flatten()),
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// The identity of what it says: BLAKE3 over kind and spec, in the canonical form of JSON (keys in order, no space).
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.kind.word().as_bytes()).update(b"\0");
+        // A value that was read from JSON can be written as JSON; its maps are ordered.
+        hasher.update(self.spec.to_string().as_bytes());
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// Whether `name` can be a resource's name: lower case letters, digits and hyphens, as a host name's label has them (RFC 1123).
+///
+/// # Errors
+/// Why not.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b'-');
+    let bytes = name.as_bytes();
+    if bytes.iter().all(|byte| inner(*byte))
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.len() <= MAX_NAME
+    {
+        return Ok(());
+    }
+    Err(format!("`{name}` is no name: use 1 to {MAX_NAME} of a-z, 0-9 and -, with no - at either end"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn agent(spec: Value) -> Resource {
+        let metadata = Metadata { name: "hello".to_owned() };
+        Resource { api_version: API_VERSION.to_owned(), kind: Kind::Agent, metadata, spec }
+    }
+
+    #[test]
+    fn names_are_labels() {
+        for good in ["a", "hello", "a-1", "0"] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a b", "a.b", "ü", &"a".repeat(64)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_digest_is_of_what_is_said_and_not_of_how() {
+        let one = agent(serde_json::from_str(r#"{"description": "x", "instructions": "y"}"#).unwrap());
+        let same = agent(serde_json::from_str(r#"{"instructions":"y","description":"x"}"#).unwrap());
+        let other = agent(json!({"instructions": "z"}));
+        assert_eq!(one.digest(), same.digest());
+        assert_ne!(one.digest(), other.digest());
+        assert_ne!(one.digest(), Resource { kind: Kind::Workflow, ..one.clone() }.digest());
+    }
+
+    #[test]
+    fn every_problem_is_named_with_its_place() {
+        let mut wrong = agent(json!({"instructions": 1, "tools": ["fly"]}));
+        wrong.api_version = "v2".to_owned();
+        wrong.metadata.name = "No".to_owned();
+        let problems = wrong.check().unwrap_err();
+        let places: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(places[..2], ["/apiVersion", "/metadata/name"]);
+        assert!(places.len() >= 3, "{problems:?}");
+    }
+}

@@ -1,0 +1,199 @@
+//! The HTTP interface. `openapi.json` beside this file describes it, and a test compares the two.
+
+mod events;
+mod executions;
+mod leases;
+mod resources;
+mod workers;
+
+use super::bells::Bells;
+use super::journal::{Leases, Standing};
+use super::refusal::Refusal;
+use super::registry::{Registry, WorkerView};
+use super::store::Store;
+use crate::supervise::logs;
+use crate::supervise::protocol::ComponentConfig;
+use crate::supervise::token::Token;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post};
+use axum::{Json, Router};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// A larger body is refused unread.
+const MAX_BODY: usize = 2 * 1024 * 1024;
+
+/// A lease holds for so many heartbeats of a worker.
+const LEASE_HEARTBEATS: u32 = 10;
+
+/// Nobody is kept waiting for longer, whatever was asked.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What describes this interface.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// What all requests share.
+pub(super) struct Shared {
+    token: Token,
+    instance: String,
+    since: String,
+    heartbeat_ms: u64,
+    registry: Mutex<Registry>,
+    store: Store,
+    leases: Mutex<Leases>,
+    /// A lease was given, so the next end of one may have come nearer.
+    leased: Notify,
+    bells: Bells,
+    /// There is something new to be leased.
+    work: Notify,
+}
+
+type App = Arc<Shared>;
+
+impl Shared {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // No caller can leave it half changed.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes expired leases away, for ever.
+    pub(super) async fn sweep(self: Arc<Self>) {
+        loop {
+            let leased = self.leased.notified();
+            let next = self.leases().next_end();
+            let Some(end) = next else {
+                leased.await;
+                continue;
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(end.into()) => {}
+                () = leased => continue,
+            }
+            let expired = self.leases().expired(Instant::now());
+            for (lease, _) in expired {
+                leases::expire(&self, lease).await;
+            }
+        }
+    }
+}
+
+/// What the routes work on: the leases that stood when the last server ended begin anew.
+pub(super) async fn share(config: &ComponentConfig, store: Store) -> Result<App, Refusal> {
+    let heartbeat = Duration::from_millis(config.heartbeat_ms);
+    let mut leases = Leases::new(heartbeat * LEASE_HEARTBEATS);
+    for standing in store.read(super::journal::standing).await? {
+        let Standing { lease, worker, execution, cancel, last_n } = standing;
+        leases.grant(&lease, &execution, &worker, cancel, last_n, Instant::now());
+    }
+    Ok(Arc::new(Shared {
+        token: config.token.clone(),
+        instance: config.instance.clone(),
+        since: logs::now(),
+        heartbeat_ms: config.heartbeat_ms,
+        registry: Mutex::new(Registry::new(heartbeat)),
+        store,
+        leases: Mutex::new(leases),
+        leased: Notify::new(),
+        bells: Bells::default(),
+        work: Notify::new(),
+    }))
+}
+
+/// Every route for those who have the token, with its methods as the description has them.
+fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<App>)> {
+    vec![
+        ("/v1/status", &["get"], get(status)),
+        ("/openapi.json", &["get"], get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI))),
+        ("/v1/workers", &["post"], post(workers::register)),
+        ("/v1/workers/{id}", &["delete"], delete(workers::deregister)),
+        ("/v1/workers/{id}/heartbeat", &["post"], post(workers::heartbeat)),
+        ("/v1/workers/{id}/lease", &["post"], post(leases::lease)),
+        ("/v1/leases/{lease}/heartbeat", &["post"], post(leases::heartbeat)),
+        ("/v1/leases/{lease}/complete", &["post"], post(leases::complete)),
+        ("/v1/leases/{lease}/fail", &["post"], post(leases::fail)),
+        ("/v1/leases/{lease}/cancelled", &["post"], post(leases::cancelled)),
+        ("/v1/leases/{lease}/children", &["post"], post(leases::child)),
+        ("/v1/resources", &["get"], get(resources::list)),
+        (
+            "/v1/resources/{kind}/{name}",
+            &["delete", "get", "put"],
+            get(resources::find).put(resources::put).delete(resources::delete),
+        ),
+        ("/v1/executions", &["get", "post"], get(executions::list).post(executions::create)),
+        ("/v1/executions/{id}", &["get"], get(executions::find)),
+        ("/v1/executions/{id}/cancel", &["post"], post(executions::cancel)),
+        ("/v1/executions/{id}/resume", &["post"], post(executions::resume)),
+        ("/v1/executions/{id}/events", &["get"], get(events::events)),
+    ]
+}
+
+/// All routes. What is not named here is 404, but only for those who have the token.
+pub(super) fn router(app: &App) -> Router {
+    let mut guarded = Router::new();
+    for (path, _, route) in routes() {
+        guarded = guarded.route(path, route);
+    }
+    let guarded = guarded
+        .fallback(async || Refusal::missing("there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
+        })
+        .layer(middleware::from_fn_with_state(Arc::clone(app), authorize));
+    Router::new()
+        .route("/healthz", get(async || Json(json!({"status": "ok"}))))
+        .merge(guarded)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(Arc::clone(app))
+}
+
+async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
+    if carries(request.headers(), &app.token) {
+        next.run(request).await
+    } else {
+        Refusal::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong").into_response()
+    }
+}
+
+fn carries(headers: &HeaderMap, token: &Token) -> bool {
+    headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .is_some_and(|candidate| token.matches(candidate))
+}
+
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|problem| Refusal::bad(problem.to_string()))
+}
+
+#[derive(Serialize)]
+struct ServerStatus {
+    version: &'static str,
+    instance: String,
+    since: String,
+    workers: Vec<WorkerView>,
+}
+
+async fn status(State(app): State<App>) -> Json<ServerStatus> {
+    Json(ServerStatus {
+        version: crate::VERSION,
+        instance: app.instance.clone(),
+        since: app.since.clone(),
+        workers: app.registry().view(Instant::now()),
+    })
+}
+
+#[cfg(test)]
+mod tests;

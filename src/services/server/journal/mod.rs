@@ -1,0 +1,22 @@
+//! Executions and their journals.
+//!
+//! The journal is the truth: what happened to an execution is a row of events that is only ever added to, and everything
+//! shown of it is the sum of them ([`Execution::apply`]). Nothing is done to an execution but by adding an event, in one
+//! transaction with the sum, so the two cannot disagree. A phase only moves on, and the last one is final.
+
+mod execution;
+mod leases;
+mod report;
+mod writing;
+
+pub use execution::{Error, Event, Execution, ExecutionKind, Phase};
+pub use leases::{Leased, Leases};
+pub use report::{Outcome, Report, Reported};
+pub use writing::{
+    INTERRUPTED, NewExecution, cancel, create, events_after, expire, find, is_there_work, lease, list,
+    report, resume,
+};
+pub(super) use writing::{Standing, holder, standing};
+
+#[cfg(test)]
+mod tests;

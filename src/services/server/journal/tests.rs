@@ -1,0 +1,273 @@
+//! Random histories: whatever happens in whatever order, the journal has no gaps, the sum is the sum, and the end is the end.
+
+use super::*;
+use crate::resource::{API_VERSION, Kind, Metadata, Resource};
+use crate::services::server::refusal::Refusal;
+use crate::services::server::{Store, resources};
+use proptest::prelude::*;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Create { agent: bool, key: Option<u8> },
+    Lease { kinds: Vec<ExecutionKind> },
+    Report { lease: usize, events: u64, from: u64 },
+    End { lease: usize, outcome: u8 },
+    Child { lease: usize, task: u8 },
+    Cancel { execution: usize },
+    Expire { lease: usize },
+    Resume { execution: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kinds = prop_oneof![
+        Just(vec![ExecutionKind::Agent]),
+        Just(vec![ExecutionKind::Workflow]),
+        Just(vec![ExecutionKind::Agent, ExecutionKind::Workflow]),
+    ];
+    prop_oneof![
+        3 => (any::<bool>(), prop::option::of(0..3_u8)).prop_map(|(agent, key)| Step::Create { agent, key }),
+        4 => kinds.prop_map(|kinds| Step::Lease { kinds }),
+        3 => (any::<usize>(), 1..4_u64, 0..2_u64).prop_map(|(lease, events, from)| Step::Report { lease, events, from }),
+        2 => (any::<usize>(), 0..3_u8).prop_map(|(lease, outcome)| Step::End { lease, outcome }),
+        2 => (any::<usize>(), 0..2_u8).prop_map(|(lease, task)| Step::Child { lease, task }),
+        1 => any::<usize>().prop_map(|execution| Step::Cancel { execution }),
+        1 => any::<usize>().prop_map(|lease| Step::Expire { lease }),
+        1 => any::<usize>().prop_map(|execution| Step::Resume { execution }),
+    ]
+}
+
+/// What the test itself knows.
+#[derive(Default)]
+struct Known {
+    executions: Vec<String>,
+    leases: Vec<(String, u64)>,
+    phases: HashMap<String, Phase>,
+}
+
+fn apply(tx: &Connection, kind: Kind, name: &str) -> Result<(), Refusal> {
+    let spec = match kind {
+        Kind::Agent => json!({}),
+        Kind::Workflow => json!({"document": {}, "do": []}),
+    };
+    let metadata = Metadata { name: name.to_owned() };
+    resources::put(tx, &Resource { api_version: API_VERSION.to_owned(), kind, metadata, spec }).map(drop)
+}
+
+fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
+    let at = |place: usize, count: usize| (count > 0).then(|| place % count);
+    match step {
+        Step::Create { agent, key } => {
+            let new = NewExecution {
+                name: if agent { "a" } else { "w" }.to_owned(),
+                message: agent.then(|| "hi".to_owned()),
+                key: key.map(|key| format!("{agent}{key}")),
+                ..NewExecution::default()
+            };
+            known.executions.push(create(tx, &new)?.0.id);
+        }
+        Step::Lease { kinds } => {
+            if let Some(leased) = lease(tx, "w-1", &kinds, 1)? {
+                assert!(kinds.contains(&leased.execution.kind));
+                assert_eq!(leased.execution.phase, Phase::InProgress);
+                known.leases.push((leased.lease, 0));
+            } else {
+                assert!(!is_there_work(tx, &kinds)?);
+            }
+        }
+        Step::Report { lease, events, from } => {
+            let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
+            let (lease, last) = known.leases[place].clone();
+            // Some of it may have been sent before.
+            let first = last.saturating_sub(from) + 1;
+            let events = (first..first + events)
+                .map(|n| Reported { n, kind: "note".to_owned(), task: None, data: json!(n) })
+                .collect();
+            let (_, n, _) = report(tx, &lease, Report { events, outcome: None })?;
+            known.leases[place].1 = n;
+        }
+        Step::End { lease, outcome } => {
+            let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
+            let outcome = match outcome {
+                0 => Outcome::Completed(json!({"text": "done"})),
+                1 => Outcome::Failed(Error { kind: "x".into(), message: "y".into(), hint: None, task: None }),
+                _ => Outcome::Cancelled,
+            };
+            report(tx, &known.leases[place].0, Report { events: Vec::new(), outcome: Some(outcome) })?;
+        }
+        Step::Child { lease, task } => {
+            let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
+            let parent = holder(tx, &known.leases[place].0)?.id;
+            let new = NewExecution {
+                name: "a".to_owned(),
+                message: Some("child".to_owned()),
+                parent: Some((parent, format!("/do/{task}"))),
+                ..NewExecution::default()
+            };
+            known.executions.push(create(tx, &new)?.0.id);
+        }
+        Step::Cancel { execution } => {
+            let Some(place) = at(execution, known.executions.len()) else { return Ok(()) };
+            cancel(tx, &known.executions[place])?;
+        }
+        Step::Expire { lease } => {
+            let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
+            expire(tx, &known.leases[place].0)?;
+        }
+        Step::Resume { execution } => {
+            let Some(place) = at(execution, known.executions.len()) else { return Ok(()) };
+            known.executions.push(resume(tx, &known.executions[place])?.0.id);
+        }
+    }
+    Ok(())
+}
+
+fn check(tx: &Connection, known: &mut Known) -> Result<(), Refusal> {
+    for execution in list(tx, None, None, None, u32::MAX)? {
+        let events = events_after(tx, &execution.id, 0, u32::MAX)?;
+        let places: Vec<u64> = events.iter().map(|event| event.seq).collect();
+        assert_eq!(places, (1..=events.len() as u64).collect::<Vec<_>>(), "no gaps");
+        let mut sum = Execution::begin(&execution.id, &events[0]).expect("it begins with `created`");
+        for event in &events[1..] {
+            assert!(!sum.phase.is_terminal(), "nothing comes after the end: {events:?}");
+            sum.apply(event);
+        }
+        assert_eq!(sum, execution, "the row is the sum of the events");
+        let rank = |phase: Phase| match phase {
+            Phase::Pending => 0,
+            Phase::InProgress => 1,
+            Phase::Completed | Phase::Failed | Phase::Cancelled => 2,
+        };
+        let before = known.phases.insert(execution.id.clone(), execution.phase);
+        if let Some(before) = before {
+            assert!(rank(before) <= rank(execution.phase), "a phase only moves on");
+            assert!(!before.is_terminal() || before == execution.phase, "the end is final");
+        }
+        if let Some(parent) = &execution.parent {
+            let is_over = find(tx, parent)?.phase.is_terminal();
+            assert!(
+                !is_over || execution.phase.is_terminal() || execution.cancel_requested,
+                "who was called ends with the caller"
+            );
+        }
+    }
+    // In one session one thing happens at a time.
+    let busiest: u32 = tx.query_row(
+        "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM execution
+         WHERE phase IN ('PENDING', 'IN_PROGRESS') AND session IS NOT NULL GROUP BY session)",
+        [],
+        |row| row.get(0),
+    )?;
+    assert!(busiest <= 1);
+    Ok(())
+}
+
+fn with_store<T: Send + 'static>(work: impl FnOnce(&Connection) -> T + Send + 'static) -> T {
+    let dir = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let store = Store::open(&dir.path().join("x.db")).expect("opens");
+        store
+            .write(move |tx| {
+                apply(tx, Kind::Agent, "a")?;
+                apply(tx, Kind::Workflow, "w")?;
+                Ok(work(tx))
+            })
+            .await
+            .expect("no refusal")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn every_history_keeps_the_rules(steps in prop::collection::vec(step(), 1..40)) {
+        with_store(move |tx| {
+            let mut known = Known::default();
+            for step in steps {
+                tx.execute_batch("SAVEPOINT step").expect("begins");
+                // A refusal is an answer too, and changes nothing.
+                if take(tx, &mut known, step).is_err() {
+                    tx.execute_batch("ROLLBACK TO step").expect("undone");
+                }
+                tx.execute_batch("RELEASE step").expect("kept");
+                check(tx, &mut known).expect("readable");
+            }
+        });
+    }
+}
+
+fn agent_run(tx: &Connection, session: Option<String>) -> Result<Execution, Refusal> {
+    let new = NewExecution {
+        name: "a".to_owned(),
+        message: Some("hi".to_owned()),
+        input: Value::Null,
+        session,
+        ..NewExecution::default()
+    };
+    create(tx, &new).map(|(execution, _)| execution)
+}
+
+#[test]
+fn what_an_agent_was_doing_is_not_done_again_unless_asked() {
+    with_store(|tx| {
+        let execution = agent_run(tx, None).unwrap();
+        let leased = lease(tx, "w-1", &[ExecutionKind::Agent], 1).unwrap().unwrap();
+        expire(tx, &leased.lease).unwrap();
+        let lost = find(tx, &execution.id).unwrap();
+        assert_eq!((lost.phase, lost.error.unwrap().kind.as_str()), (Phase::Failed, INTERRUPTED));
+        assert!(lease(tx, "w-2", &[ExecutionKind::Agent], 1).unwrap().is_none());
+        assert!(report(tx, &leased.lease, Report { events: Vec::new(), outcome: None }).is_err());
+        let (again, is_new) = resume(tx, &execution.id).unwrap();
+        assert!(is_new && again.session == execution.session && again.resumes == Some(execution.id.clone()));
+        assert!(!resume(tx, &execution.id).unwrap().1, "asked twice, it is resumed once");
+    });
+}
+
+#[test]
+fn a_workflow_goes_on_with_another_worker_but_not_for_ever() {
+    with_store(|tx| {
+        let new = NewExecution { name: "w".to_owned(), ..NewExecution::default() };
+        let id = create(tx, &new).unwrap().0.id;
+        for attempt in 1..=5 {
+            let leased = lease(tx, "w", &[ExecutionKind::Workflow], 1).unwrap().unwrap();
+            assert_eq!(leased.execution.attempt, attempt);
+            assert_eq!(leased.events.len() as u64, leased.execution.last_seq - 1);
+            expire(tx, &leased.lease).unwrap();
+        }
+        assert_eq!(find(tx, &id).unwrap().phase, Phase::Failed);
+    });
+}
+
+#[test]
+fn a_session_remembers_what_was_said_and_is_used_by_one_at_a_time() {
+    with_store(|tx| {
+        let first = agent_run(tx, None).unwrap();
+        assert!(agent_run(tx, first.session.clone()).is_err(), "it is busy");
+        let leased = lease(tx, "w", &[ExecutionKind::Agent], 1).unwrap().unwrap();
+        assert_eq!(leased.history, Vec::<Value>::new());
+        let outcome = Some(Outcome::Completed(json!({"text": "hello"})));
+        report(tx, &leased.lease, Report { events: Vec::new(), outcome }).unwrap();
+        agent_run(tx, first.session.clone()).unwrap();
+        let leased = lease(tx, "w", &[ExecutionKind::Agent], 1).unwrap().unwrap();
+        let said = [json!({"role": "user", "text": "hi"}), json!({"role": "assistant", "text": "hello"})];
+        assert_eq!(leased.history, said);
+    });
+}
+
+#[test]
+fn an_execution_keeps_the_definition_it_began_with() {
+    with_store(|tx| {
+        let before = agent_run(tx, None).unwrap();
+        let metadata = Metadata { name: "a".to_owned() };
+        let spec = json!({"instructions": "other"});
+        let (api_version, kind) = (API_VERSION.to_owned(), Kind::Agent);
+        resources::put(tx, &Resource { api_version, kind, metadata, spec }).unwrap();
+        assert_ne!(agent_run(tx, None).unwrap().digest, before.digest);
+        resources::delete(tx, Kind::Agent, "a").unwrap();
+        let leased = lease(tx, "w", &[ExecutionKind::Agent], 1).unwrap().unwrap();
+        assert_eq!((leased.execution.id, leased.definition), (before.id, json!({})));
+    });
+}
