@@ -77,6 +77,11 @@ impl Notice {
         Some(version)
     }
 
+    /// The newest release that was heard of, and when the source was asked; the second is `None` if it never was.
+    pub fn heard(&self) -> (Option<&Version>, Option<Issued>) {
+        (self.version.as_ref(), self.asked)
+    }
+
     /// Notes what the source said.
     pub fn found(&mut self, release: &Release) {
         self.schema = 1;

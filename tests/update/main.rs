@@ -11,5 +11,6 @@ mod hosts;
 mod kills;
 mod notices;
 mod places;
+mod platform;
 mod rotation;
 mod trust;

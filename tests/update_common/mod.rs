@@ -5,7 +5,9 @@ mod host;
 mod releases;
 
 pub(crate) use host::{Do, Host, Request};
-pub(crate) use releases::{NEW, OLD, Release, Signer, described, new, old, publish, publish_at, signer};
+pub(crate) use releases::{
+    NEW, OLD, Release, Signer, broken, described, new, old, publish, publish_at, signer,
+};
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

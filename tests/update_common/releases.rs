@@ -65,8 +65,18 @@ pub(crate) fn new() -> &'static Release {
     NEW_RELEASE.get_or_init(|| make(NEW, "two", "second"))
 }
 
+/// A new release whose component does not get ready.
+pub(crate) fn broken() -> &'static Release {
+    static BROKEN_RELEASE: OnceLock<Release> = OnceLock::new();
+    BROKEN_RELEASE.get_or_init(|| pack(NEW, "broken", BROKEN_RUNNER))
+}
+
 /// A release of this version, whose component says `text`.
 pub(crate) fn make(version: &str, name: &str, text: &str) -> Release {
+    pack(version, name, &format!("{RUNNER}# {text}\n"))
+}
+
+fn pack(version: &str, name: &str, runner: &str) -> Release {
     // In one place for all runs, so that they do not add up.
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("update-{name}"));
     let carrier = dir.join("stigmer");
@@ -76,7 +86,7 @@ pub(crate) fn make(version: &str, name: &str, text: &str) -> Release {
     }
     std::fs::create_dir_all(&dir).expect("mkdir");
     let tree = dir.join("tree");
-    fill(&tree, text);
+    fill(&tree, runner);
     let bare = dir.join("bare");
     let built = env!("CARGO_BIN_EXE_stigmer");
     // Debug information would only make every copy of it slow.
@@ -128,7 +138,7 @@ fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) -> usize {
     found.len()
 }
 
-fn fill(root: &Path, text: &str) {
+fn fill(root: &Path, runner: &str) {
     let write = |path: &str, content: &[u8]| {
         let full = root.join(path);
         std::fs::create_dir_all(full.parent().expect("a parent")).expect("mkdir");
@@ -136,8 +146,7 @@ fn fill(root: &Path, text: &str) {
     };
     let about = r#"{"name":"agent-runner","version":"1.0","entrypoint":"run","self_check":["--self-check"]}"#;
     write("component.json", about.as_bytes());
-    let script = format!("{RUNNER}# {text}\n");
-    write("run", script.as_bytes());
+    write("run", runner.as_bytes());
     stigmer::platform::set_mode(&root.join("run"), 0o755).expect("set");
     for i in 0..12_u64 {
         write(&format!("lib/{i}.bin"), &noise(1_200_000, i));
@@ -150,6 +159,13 @@ case "$1" in
 --self-check) exit 0 ;;
 --supervised) read -r config; printf '{"event":"ready","version":"1.0","pid":%s}\n' $$; exec cat >/dev/null ;;
 esac
+"#;
+
+/// A component that checks itself, and then does not do its work.
+const BROKEN_RUNNER: &str = r#"#!/bin/sh
+[ "$1" = --self-check ] && exit 0
+echo 'the new version has lost its way' >&2
+exit 3
 "#;
 
 /// Bytes that do not compress, the same for the same seed.

@@ -6,6 +6,7 @@
 mod ground;
 mod parts;
 mod running;
+mod update;
 
 use super::{Outcome, Output};
 use crate::home::Home;
@@ -72,6 +73,7 @@ impl Args {
         ground::look(&home, &mut checks);
         parts::look(&home, &mut checks);
         running::look(&home, &mut checks);
+        update::look(&home, &mut checks);
         let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
         let (problems, warnings) = (count(Verdict::Problem), count(Verdict::Warning));
         if output.is_json() {

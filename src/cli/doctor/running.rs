@@ -7,6 +7,7 @@ use crate::platform::{self, PortHolder};
 use crate::supervise::client::{self, Found};
 use crate::supervise::control::Status;
 use crate::supervise::lifecycle::Phase;
+use crate::supervise::skew;
 use std::net::{Ipv4Addr, TcpListener};
 
 pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
@@ -43,14 +44,13 @@ pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
 fn server(status: &Status) -> Check {
     let place = status.url.as_deref().unwrap_or("no address yet");
     let detail = format!("runs as process {} at {place} ({})", status.pid, status.version);
-    if status.version == crate::VERSION {
-        Check::ok("server", detail)
-    } else {
-        Check::warning(
+    match skew::compare(status) {
+        None => Check::ok("server", detail),
+        Some(skew) => Check::warning(
             "server",
-            format!("{detail}, and this executable is {}", crate::VERSION),
+            format!("{detail}; {}", skew.words()),
             "`stigmer server restart` moves over to this one",
-        )
+        ),
     }
 }
 

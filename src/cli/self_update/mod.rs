@@ -13,8 +13,8 @@ use crate::home::Home;
 use crate::platform;
 use crate::store::{Progress, StoreError};
 use crate::update::{
-    Asked, Channel, Client, DEFAULT_URL, Installed, Manner, Offer, PublicKey, Seen, Signed, Source, Target,
-    TrustError, TrustedKeys, URL_VARIABLE, UpdateError, UpdateIndex, Wanted, owner, refuse_downgrade,
+    Asked, Channel, Chosen, Client, DEFAULT_URL, Installed, Manner, Offer, PublicKey, Seen, Signed, Source,
+    Target, TrustError, TrustedKeys, URL_VARIABLE, UpdateError, UpdateIndex, Wanted, owner, refuse_downgrade,
 };
 use report::{Checked, Planned, Updated};
 use semver::Version;
@@ -69,18 +69,73 @@ pub(super) struct Settled {
     channel: Channel,
 }
 
+/// What to bring.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Request {
+    /// This release and not the newest.
+    pub(super) version: Option<Version>,
+    /// It may be older than what is installed.
+    pub(super) allow_downgrade: bool,
+    /// The whole file, also where parts would do.
+    pub(super) no_delta: bool,
+}
+
+impl Request {
+    /// Whether the offer is what is wanted: who names a version wants that one; else only a newer one is news.
+    fn is_for(&self, current: &Version, offer: &Offer) -> bool {
+        offer.is_newer_than(current)
+            || (offer.release.version != *current && (self.version.is_some() || self.allow_downgrade))
+    }
+}
+
+/// What came of bringing it.
+pub(super) enum Brought {
+    /// It is installed already.
+    Nothing(Checked),
+    /// It is installed now.
+    Replaced(Updated),
+}
+
+impl Brought {
+    fn print(&self, output: Output) -> Outcome {
+        match self {
+            Self::Nothing(checked) => checked.print(output),
+            Self::Replaced(updated) => updated.print(output),
+        }
+    }
+}
+
+/// Replaces this executable by what is wanted, unless that is installed; for a command that goes on from there.
+pub(super) fn bring(
+    home: &Home,
+    channel: Option<Channel>,
+    wanted: &Request,
+    output: Output,
+) -> Result<(Installed, Brought), Failure> {
+    let installed = replaceable(home)?;
+    let settled = Settled::new(home.clone(), installed, channel)?;
+    let brought = settled.bring(wanted, output)?;
+    Ok((settled.installed, brought))
+}
+
+/// This executable, if it is ours to replace.
+fn replaceable(home: &Home) -> Result<Installed, Failure> {
+    let installed = Installed::find()?;
+    if let Some(owner) = owner(installed.path()) {
+        return Err(failure::managed(installed.path(), &owner));
+    }
+    if platform::is_foreign_home(home.root()) {
+        // What we note there, its owner could not change.
+        return Err(StoreError::ForeignHome { path: home.root().to_owned() }.into());
+    }
+    Ok(installed)
+}
+
 impl Args {
     pub(super) fn run(self) -> Outcome {
         let output = Output::new(self.json);
         let home = Home::from_env()?;
-        let installed = Installed::find()?;
-        if let Some(owner) = owner(installed.path()) {
-            return Err(failure::managed(installed.path(), &owner));
-        }
-        if platform::is_foreign_home(home.root()) {
-            // What we note there, its owner could not change.
-            return Err(StoreError::ForeignHome { path: home.root().to_owned() }.into());
-        }
+        let installed = replaceable(&home)?;
         if self.rollback {
             return roll_back(&home, &installed, output);
         }
@@ -135,52 +190,65 @@ impl Settled {
     }
 
     fn by_source(&self, args: &Args, output: Output) -> Outcome {
-        let shown = Shown::new(output);
+        let wanted = Request {
+            version: args.version.clone(),
+            allow_downgrade: args.allow_downgrade,
+            no_delta: args.no_delta,
+        };
         if !args.check && !args.dry_run {
-            // Before anything is fetched in vain.
-            self.installed.check_writable()?;
+            return self.bring(&wanted, output)?.print(output);
         }
+        let (client, offer) = self.ask(&wanted, output)?;
+        if args.check || !wanted.is_for(&self.current, &offer) {
+            return Checked::new(&self.current, &offer).print(output);
+        }
+        refuse_downgrade(&self.current, &offer.release.version, args.allow_downgrade)?;
+        let chosen = self.describe(&client, &offer, output)?;
+        let sums = self.installed.plan(&chosen, args.no_delta);
+        Planned::new(&self.current, &chosen.index, self.installed.path(), sums).print(output)
+    }
+
+    /// Asks the host what it offers.
+    fn ask(&self, wanted: &Request, output: Output) -> Result<(Client, Offer), Failure> {
+        let shown = Shown::new(output);
         let source = self.source()?;
         if !source.is_private() {
             shown.notice("this host is asked without encryption: what is fetched is checked by its signature all the same");
         }
         let client = self.client(&source)?;
-        let offer = self.offer(&client, &source, args.version.as_ref())?;
+        let offer = self.offer(&client, &source, wanted.version.as_ref())?;
         offer.warnings.iter().for_each(|warning| shown.notice(warning));
-        if args.check {
-            return Checked::new(&self.current, &offer).print(output);
+        Ok((client, offer))
+    }
+
+    fn describe(&self, client: &Client, offer: &Offer, output: Output) -> Result<Chosen, Failure> {
+        let chosen = offer.describe(client, &self.keys)?;
+        chosen.warnings.iter().for_each(|warning| Shown::new(output).notice(warning));
+        Ok(chosen)
+    }
+
+    /// Replaces the executable by what is wanted, unless that is installed.
+    fn bring(&self, wanted: &Request, output: Output) -> Result<Brought, Failure> {
+        // Before anything is fetched in vain.
+        self.installed.check_writable()?;
+        let (client, offer) = self.ask(wanted, output)?;
+        if !wanted.is_for(&self.current, &offer) {
+            return Ok(Brought::Nothing(Checked::new(&self.current, &offer)));
         }
-        // Who names a version wants that one; else only a newer one is news.
-        let is_wanted = offer.is_newer_than(&self.current)
-            || (offer.release.version != self.current && (args.version.is_some() || args.allow_downgrade));
-        if !is_wanted {
-            return Checked::new(&self.current, &offer).print(output);
-        }
-        refuse_downgrade(&self.current, &offer.release.version, args.allow_downgrade)?;
-        let chosen = offer.describe(&client, &self.keys)?;
-        chosen.warnings.iter().for_each(|warning| shown.notice(warning));
-        if args.dry_run {
-            let sums = self.installed.plan(&chosen, args.no_delta);
-            return Planned::new(&self.current, &chosen.index, self.installed.path(), sums).print(output);
-        }
+        refuse_downgrade(&self.current, &offer.release.version, wanted.allow_downgrade)?;
+        let chosen = self.describe(&client, &offer, output)?;
+        let shown = Shown::new(output);
         let lock = self.installed.lock(&self.home, &shown)?;
-        let installation = self.installed.update(&client, &chosen, args.no_delta, &shown)?;
+        let installation = self.installed.update(&client, &chosen, wanted.no_delta, &shown)?;
         drop(lock);
         for remark in &installation.remarks {
             shown.notice(remark);
         }
         tidy_up(&self.home, self.installed.path());
-        let is_running = is_running(&self.home);
-        let notes = offer.release.notes_url.as_deref();
-        Updated::new(
-            &self.current,
-            &chosen.index.version,
-            &installation,
-            notes,
-            client.received(),
-            is_running,
-        )
-        .print(output)
+        let notes = offer.release.notes_url.clone();
+        let running = is_running(&self.home);
+        let (from, to, received) = (&self.current, &chosen.index.version, client.received());
+        Ok(Brought::Replaced(Updated::new(from, to, &installation, notes, received, running)))
     }
 
     fn by_file(&self, file: &Path, allow_downgrade: bool, output: Output) -> Outcome {
@@ -192,8 +260,8 @@ impl Settled {
         let installation = self.installed.update_from_file(file, &index, &shown)?;
         drop(lock);
         tidy_up(&self.home, self.installed.path());
-        let is_running = is_running(&self.home);
-        Updated::new(&self.current, &index.version, &installation, None, 0, is_running).print(output)
+        let running = is_running(&self.home);
+        Updated::new(&self.current, &index.version, &installation, None, 0, running).print(output)
     }
 
     /// The update index that lies beside the carrier `file`.

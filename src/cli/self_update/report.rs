@@ -5,29 +5,29 @@ use crate::cli::output::{Output, bytes};
 use crate::update::{Installation, Offer, Sums, UpdateIndex};
 use semver::Version;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What there is.
 #[derive(Serialize)]
-pub(super) struct Checked<'a> {
-    current: &'a Version,
-    newest: &'a Version,
+pub(in crate::cli) struct Checked {
+    current: Version,
+    newest: Version,
     update_available: bool,
-    channel: &'a str,
+    channel: String,
     date: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    notes_url: Option<&'a str>,
+    notes_url: Option<String>,
 }
 
-impl<'a> Checked<'a> {
-    pub(super) fn new(current: &'a Version, offer: &'a Offer) -> Self {
+impl Checked {
+    pub(super) fn new(current: &Version, offer: &Offer) -> Self {
         Self {
-            current,
-            newest: &offer.release.version,
+            current: current.clone(),
+            newest: offer.release.version.clone(),
             update_available: offer.is_newer_than(current),
-            channel: offer.release.channel.as_str(),
+            channel: offer.release.channel.as_str().to_owned(),
             date: offer.release.date.to_string(),
-            notes_url: offer.release.notes_url.as_deref(),
+            notes_url: offer.release.notes_url.clone(),
         }
     }
 
@@ -38,7 +38,7 @@ impl<'a> Checked<'a> {
         }
         if self.update_available {
             output.line(format_args!("stigmer {} is there; this is {}", self.newest, self.current))?;
-            if let Some(notes) = self.notes_url {
+            if let Some(notes) = &self.notes_url {
                 output.line(format_args!("what is new: {notes}"))?;
             }
             hint(output, "`stigmer self-update` takes it");
@@ -99,33 +99,33 @@ impl<'a> Planned<'a> {
 
 /// What was done.
 #[derive(Serialize)]
-pub(super) struct Updated<'a> {
-    path: &'a Path,
-    previous: &'a Path,
-    from: &'a Version,
-    to: &'a Version,
+pub(in crate::cli) struct Updated {
+    path: PathBuf,
+    previous: PathBuf,
+    pub(in crate::cli) from: Version,
+    pub(in crate::cli) to: Version,
     size: u64,
     fetched_bytes: u64,
     reused_bytes: u64,
     server_running: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    notes_url: Option<&'a str>,
+    notes_url: Option<String>,
 }
 
-impl<'a> Updated<'a> {
+impl Updated {
     pub(super) fn new(
-        from: &'a Version,
-        to: &'a Version,
-        installation: &'a Installation,
-        notes_url: Option<&'a str>,
+        from: &Version,
+        to: &Version,
+        installation: &Installation,
+        notes_url: Option<String>,
         fetched_bytes: u64,
         server_running: bool,
     ) -> Self {
         Self {
-            path: &installation.path,
-            previous: &installation.previous,
-            from,
-            to,
+            path: installation.path.clone(),
+            previous: installation.previous.clone(),
+            from: from.clone(),
+            to: to.clone(),
             size: installation.sums.size,
             fetched_bytes,
             reused_bytes: installation.sums.reused_bytes,
@@ -148,7 +148,7 @@ impl<'a> Updated<'a> {
                 bytes(self.size)
             ));
         }
-        if let Some(notes) = self.notes_url {
+        if let Some(notes) = &self.notes_url {
             output.note(format_args!("  what is new: {notes}"));
         }
         if self.server_running {

@@ -9,6 +9,7 @@ mod service;
 mod start;
 mod status;
 mod stop;
+mod update;
 
 use super::{Failure, Outcome, Output};
 use crate::home::Home;
@@ -58,6 +59,9 @@ enum Command {
     Stop(StopArgs),
     /// Stop, then start with the same settings, and with the stigmer that is asked
     Restart(RestartArgs),
+    /// Update stigmer, and restart the platform on the new version; go back if it does not get ready
+    #[command(after_help = update::NOTE)]
+    Update(update::UpdateArgs),
     /// Show what runs. Exits with 0 if the platform is up, with 3 if not
     #[command(after_help = STATUS_CODES)]
     Status(StatusArgs),
@@ -139,6 +143,7 @@ impl Args {
                 start::start(&home, &what.request()?, !no_wait, Output::new(what.json))
             }
             Command::Restart(args) => start::restart(&home, args.request()?, Output::new(args.json)),
+            Command::Update(args) => update::run(&home, args),
             Command::Stop(args) => stop::run(&home, args.now, Output::new(args.json)),
             Command::Status(args) => status::run(&home, Output::new(args.json)),
             Command::Logs(args) => args.run(&home),

@@ -107,7 +107,7 @@ pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) ->
 }
 
 /// The port in use: clients know it, also if it was chosen by the system.
-fn bound_port(status: &Status) -> u16 {
+pub(super) fn bound_port(status: &Status) -> u16 {
     status
         .components
         .iter()

@@ -1,0 +1,54 @@
+//! How this executable gets newer, and whether it should. Nobody is asked: what is said is what was heard before.
+
+use super::Check;
+use crate::config::Config;
+use crate::home::Home;
+use crate::update::{Installed, Notice, Owner, TrustedKeys, owner};
+use semver::Version;
+
+pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
+    checks.push(state(home));
+}
+
+fn state(home: &Home) -> Check {
+    let Ok(installed) = Installed::find() else {
+        return Check::ok("update", "a bare build: it is updated by building it again");
+    };
+    if let Some(Owner { name, advice, .. }) = owner(installed.path()) {
+        return Check::ok("update", format!("this installation is looked after by {name}: `{advice}`"));
+    }
+    if let Err(error) = installed.check_writable() {
+        return Check::warning(
+            "update",
+            format!("`stigmer self-update` could not replace it: {}", crate::supervise::chain(&error)),
+            "update it as whoever owns that directory",
+        );
+    }
+    // Settings that are not understood have a check of their own.
+    let settings = Config::read(home).unwrap_or_default().update;
+    match TrustedKeys::of(&settings) {
+        Err(error) => {
+            let next = "mend [update] trusted_keys in config.toml";
+            return Check::problem("update", crate::supervise::chain(&error), next);
+        }
+        Ok(keys) if keys.is_empty() => {
+            return Check::warning(
+                "update",
+                "this build trusts no release key, so it takes no update",
+                "install a release, or name the key of your mirror in config.toml: [update] trusted_keys",
+            );
+        }
+        Ok(_) => {}
+    }
+    let notice = Notice::read(home);
+    let current = crate::VERSION.parse::<Version>();
+    match notice.heard() {
+        (Some(newest), _) if current.as_ref().is_ok_and(|current| newest > current) => Check::warning(
+            "update",
+            format!("stigmer {newest} is there; this is {}", crate::VERSION),
+            "`stigmer self-update` takes it, `stigmer server update` also restarts the platform on it",
+        ),
+        (_, Some(asked)) => Check::ok("update", format!("nothing newer was heard of; asked {asked}")),
+        (_, None) => Check::ok("update", "not asked yet; `stigmer self-update --check` asks"),
+    }
+}

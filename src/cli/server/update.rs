@@ -1,0 +1,144 @@
+//! `stigmer server update`: the newest release, and the platform on it; or, if it does not come up on that, everything as it was.
+//!
+//! Three commands that exist by themselves, in the one order that leaves a way back: update the executable, let the *new* one
+//! restart the platform, and if that fails go back and start the old one. The new version starts what it carries itself,
+//! because only it knows how.
+
+use super::{Failure, Output, service, start};
+use crate::cli::self_update::{self, Brought, Request};
+use crate::cli::{Exit, Outcome};
+use crate::home::Home;
+use crate::supervise::client::{Found, look};
+use crate::supervise::control::Status;
+use crate::supervise::skew;
+use crate::update::{Channel, Installed};
+use semver::Version;
+use serde::Serialize;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Under the help of the command.
+pub(super) const NOTE: &str = "\
+The platform is stopped in good order and started again with the same settings; where it does not run, only the executable is \
+updated. If it does not get ready on the new version, the old one is put back and started: that exits with 1.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct UpdateArgs {
+    /// Take this release and not the newest
+    #[arg(long, value_name = "VERSION")]
+    version: Option<Version>,
+    /// Take what is released on this channel, or is stable [default: stable, or `update.channel` of the configuration]
+    #[arg(long, value_name = "NAME")]
+    channel: Option<Channel>,
+    /// Accept a version older than this one
+    #[arg(long)]
+    allow_downgrade: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct UpdateReport {
+    /// Whether the executable was replaced.
+    updated: bool,
+    /// Whether the platform was restarted.
+    restarted: bool,
+    /// What is installed now.
+    version: String,
+}
+
+pub(super) fn run(home: &Home, args: UpdateArgs) -> Outcome {
+    let output = Output::new(args.json);
+    let wanted = Request { version: args.version, allow_downgrade: args.allow_downgrade, no_delta: false };
+    let (installed, brought) = self_update::bring(home, args.channel, &wanted, output)?;
+    let replaced = match &brought {
+        Brought::Replaced(updated) => {
+            output.note(format_args!("stigmer {} is installed; it was {}", updated.to, updated.from));
+            Some(updated)
+        }
+        Brought::Nothing(_) => None,
+    };
+    let running = match look(home) {
+        Found::Up(status) => Some(status),
+        _ => None,
+    };
+    let restarts = running.as_ref().filter(|status| replaced.is_some() || skew::compare(status).is_some());
+    if let Some(status) = restarts
+        && let Err(failure) = restart(home, installed.path())
+    {
+        let Some(updated) = replaced else { return Err(failure) };
+        go_back(home, &installed, status)?;
+        let message = format!("the platform does not get ready on stigmer {}", updated.to);
+        return Err(Failure::new(Exit::Failed, message)
+            .cause(format!("stigmer {} is installed again, and runs", updated.from))
+            .hint("what it said is above; `stigmer server logs --since 5m` shows more"));
+    }
+    let version = replaced.map_or_else(|| crate::VERSION.to_owned(), |updated| updated.to.to_string());
+    if output.is_json() {
+        let (updated, restarted) = (replaced.is_some(), restarts.is_some());
+        output.json(&UpdateReport { updated, restarted, version })?;
+        return Ok(0);
+    }
+    match (replaced, running.is_some(), restarts.is_some()) {
+        (_, _, true) => output.line(format_args!("the platform runs on stigmer {version}"))?,
+        (None, ..) => {
+            output.line(format_args!("stigmer {version} is what is offered, and nothing else runs"))?;
+        }
+        (Some(_), ..) => {
+            output.line(format_args!("stigmer {version} is installed; the platform does not run"))?;
+            output.hint("`stigmer server` starts it");
+        }
+    }
+    Ok(0)
+}
+
+/// Lets the executable at `program` restart the platform. What it says, the person hears.
+fn restart(home: &Home, program: &Path) -> Result<(), Failure> {
+    let status = Command::new(program)
+        .args(["server", "restart"])
+        .env(crate::home::HOME_VARIABLE, home.root())
+        .stdin(Stdio::null())
+        // Its data is not ours.
+        .stdout(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure::new(
+            Exit::Failed,
+            format!("`{} server restart` failed ({status})", program.display()),
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Puts the old executable back, and brings up what ran, as it ran.
+fn go_back(home: &Home, installed: &Installed, before: &Status) -> Result<(), Failure> {
+    let output = Output::new(false);
+    output.note("going back");
+    let lost = |failure: Failure| {
+        failure.hint("`stigmer self-update --rollback` puts the old version back, `stigmer server` starts it")
+    };
+    installed.roll_back().map_err(|error| lost(error.into()))?;
+    if matches!(look(home), Found::Up(_)) {
+        // The restart failed before anything was stopped: what ran runs.
+        return Ok(());
+    }
+    let mut command = Command::new(installed.path());
+    if service::runs(home) {
+        // Its manager starts it, with its own settings.
+        command.args(["server", "restart"]);
+    } else {
+        command.args(["server", "start", "--port"]).arg(start::bound_port(before).to_string());
+        if let Some(local) = &before.local_binary {
+            command.arg("--use-local-binary").arg(local);
+        }
+    }
+    command.env(crate::home::HOME_VARIABLE, home.root()).stdin(Stdio::null()).stdout(Stdio::null());
+    let status = command.status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Failed, format!("the old version is back and does not start either ({status})"))
+        .hint("`stigmer doctor` looks at everything a start depends on"))
+}
