@@ -13,6 +13,11 @@ mod ports;
 pub use ports::*;
 
 #[cfg(unix)]
+mod forks_unix;
+#[cfg(unix)]
+pub use forks_unix::*;
+
+#[cfg(unix)]
 mod process_attend_unix;
 #[cfg(unix)]
 pub use process_attend_unix::*;

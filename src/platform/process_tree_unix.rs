@@ -171,11 +171,12 @@ impl Tree {
         Self { root, sessions: BTreeSet::new() }
     }
 
-    /// Looks around, where what is seen now helps to find somebody later. Elsewhere it does nothing.
-    pub fn look(&mut self) {
-        if !ORPHANS_STAY {
-            self.members(&table());
+    /// Looks around, where what is seen now helps to find somebody later, and gives who was seen. Elsewhere it does nothing.
+    pub fn look(&mut self) -> Vec<u32> {
+        if ORPHANS_STAY {
+            return Vec::new();
         }
+        self.members(&table()).iter().map(|row| row.pid).collect()
     }
 
     fn members(&mut self, rows: &[Row]) -> Vec<Row> {

@@ -10,7 +10,7 @@
 //! parent's death, which ends the component should the attendant be killed, is bound to a thread.
 
 use super::protocol::{Handshake, write_line};
-use crate::platform::{self, ANNOUNCEMENT, Tree};
+use crate::platform::{self, ANNOUNCEMENT, Forks, Tree};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getppid, kill_process, wait};
@@ -30,7 +30,8 @@ const GRACE: Duration = Duration::from_millis(400);
 /// How long its processes may take to end once they were killed. Longer takes only who hangs in the kernel.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// How often to look around where orphans cannot be inherited: a session that was seen once is found again.
+/// How often to look around where orphans cannot be inherited, beyond whenever somebody forks: a session that was seen once is
+/// found again.
 const LOOK: Option<Duration> = if cfg!(target_os = "linux") { None } else { Some(Duration::from_secs(1)) };
 
 /// What is passed on to the component as it is.
@@ -102,6 +103,7 @@ impl Attendant {
     fn live(&mut self, requests: &Requests, supervisor: Option<Pid>) -> io::Result<()> {
         let mut deadline = None;
         let input = io::stdin();
+        let mut forks = Forks::new()?;
         loop {
             reap(self.component, &mut self.status);
             if self.status.is_some() {
@@ -118,13 +120,16 @@ impl Attendant {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(());
             }
-            self.tree.look();
+            forks.take();
+            forks.watch(&self.tree.look());
             let timeout = left.or(LOOK).and_then(|time| Timespec::try_from(time).ok());
-            let mut fds =
-                [PollFd::new(&requests.wake, PollFlags::IN), PollFd::new(&input, PollFlags::empty())];
+            let mut fds = vec![PollFd::new(&requests.wake, PollFlags::IN)];
+            fds.extend(forks.wake().map(|queue| PollFd::from_borrowed_fd(queue, PollFlags::IN)));
             // The end of the input stays what it is; once it was seen, it would end every wait at once.
-            let awaited = if deadline.is_some() { &mut fds[..1] } else { &mut fds[..] };
-            match poll(awaited, timeout.as_ref()) {
+            if deadline.is_none() {
+                fds.push(PollFd::new(&input, PollFlags::empty()));
+            }
+            match poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
