@@ -46,6 +46,14 @@ pub enum Why {
     /// The connection is not private: the certificate of the host is not accepted.
     #[error("its certificate is not accepted: {0}")]
     Certificate(String),
+    /// The proxy answers, and does not lead there.
+    #[error("the proxy `{proxy}` {why}")]
+    Proxy {
+        /// Its address, without name and password.
+        proxy: String,
+        /// What it said.
+        why: String,
+    },
     /// The host has no such file.
     #[error("the server has no such file (status 404)")]
     Missing,
@@ -119,26 +127,33 @@ impl Client {
             .root_certs(RootCerts::Specific(Arc::new(certificates(manner.ca_file.as_deref())?)))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
-        let mut config = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .tls_config(tls)
             .user_agent(format!("stigmer/{}", crate::VERSION))
             .accept_encoding("identity")
             .max_redirects(10)
+            .proxy(if direct { None } else { super::proxy::named() })
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
             .timeout_send_request(Some(manner.stall))
             .timeout_recv_response(Some(manner.stall))
             .timeout_per_read(Some(manner.stall));
-        if direct {
-            config = config.proxy(None);
-        }
         Ok(Self { agent: config.build().into(), received: std::cell::Cell::new(0) })
     }
 
     /// How many bytes of files it has received, documents included.
     pub fn received(&self) -> u64 {
         self.received.get()
+    }
+
+    /// The proxy that is asked for `url`, in words for people: without its name and password.
+    fn proxy_for(&self, url: &str) -> Option<String> {
+        let proxy = self.agent.config().proxy()?;
+        if url.parse().is_ok_and(|uri| proxy.is_no_proxy(&uri)) {
+            return None;
+        }
+        Some(super::proxy::shown(proxy))
     }
 
     fn count(&self, bytes: usize) {
@@ -253,7 +268,7 @@ impl Client {
                 request = request.header(header::IF_RANGE, version);
             }
         }
-        let response = request.call().map_err(|error| trouble_of(&error))?;
+        let response = request.call().map_err(|error| trouble_of(&error, self.proxy_for(url).as_deref()))?;
         let status = response.status();
         match status {
             StatusCode::OK => Ok(Answer { response, partial: false }),
@@ -325,7 +340,12 @@ fn broken(error: &io::Error) -> Trouble {
     Trouble::Passing(Why::Network(error.to_string()), None)
 }
 
-fn trouble_of(error: &ureq::Error) -> Trouble {
+fn trouble_of(error: &ureq::Error, proxy: Option<&str>) -> Trouble {
+    // With a proxy on the way it may be the proxy that is not there, and nothing else tells which one it is.
+    let network = || match proxy {
+        Some(proxy) => Why::Network(format!("{error}, by way of the proxy `{proxy}`")),
+        None => Why::Network(error.to_string()),
+    };
     match error {
         ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::Pem(_) => {
             Trouble::Final(Why::Certificate(error.to_string()))
@@ -336,11 +356,27 @@ fn trouble_of(error: &ureq::Error) -> Trouble {
         {
             Trouble::Final(Why::Certificate(inner.to_string()))
         }
+        ureq::Error::ConnectProxyFailed(said) => refusal_of_proxy(said, proxy.unwrap_or_default()),
         ureq::Error::Io(_)
         | ureq::Error::Timeout(_)
         | ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed => Trouble::Passing(Why::Network(error.to_string()), None),
-        _ => Trouble::Final(Why::Network(error.to_string())),
+        | ureq::Error::ConnectionFailed => Trouble::Passing(network(), None),
+        _ => Trouble::Final(network()),
+    }
+}
+
+/// What it means that a proxy refuses. The library gives its words only; the status is their last part.
+fn refusal_of_proxy(said: &str, proxy: &str) -> Trouble {
+    let status = said.rsplit('/').next().and_then(|last| last.parse::<u16>().ok());
+    let why = match status {
+        Some(407) => "wants another name or password (status 407)".to_owned(),
+        Some(status) => format!("answers with status {status}"),
+        None => format!("is of no use: {said}"),
+    };
+    let why = Why::Proxy { proxy: proxy.to_owned(), why };
+    match status {
+        Some(429 | 500 | 502..=504) => Trouble::Passing(why, None),
+        _ => Trouble::Final(why),
     }
 }
 

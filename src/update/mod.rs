@@ -33,6 +33,7 @@ mod notice;
 mod offer;
 mod ownership;
 mod plan;
+mod proxy;
 pub mod publish;
 mod recipe;
 mod seed;

@@ -14,3 +14,4 @@ mod places;
 mod platform;
 mod rotation;
 mod trust;
+mod ways;

@@ -92,6 +92,10 @@ impl Host {
         format!("http://{}", self.address)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// From now on, does what `rule` says.
     pub(crate) fn rule(&self, rule: impl Fn(&Request) -> Do + Send + 'static) {
         *self.rule.lock().expect("the rule") = Box::new(rule);

@@ -3,11 +3,14 @@
 
 mod host;
 mod releases;
+mod ways;
 
 pub(crate) use host::{Do, Host, Request};
 pub(crate) use releases::{
     NEW, OLD, Release, Signer, broken, described, new, old, publish, publish_at, signer,
 };
+
+pub(crate) use ways::{Authority, Lead, Proxy, private};
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

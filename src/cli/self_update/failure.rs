@@ -90,6 +90,9 @@ fn fetch(error: &FetchError) -> Failure {
         Why::Network(_) => Failure::from_error(Exit::Unreachable, error)
             .hint("proxies are taken from HTTPS_PROXY and NO_PROXY; what was fetched so far is kept for the next try")
             .hint(OFFLINE),
+        Why::Proxy { .. } => Failure::from_error(Exit::Unreachable, error)
+            .hint("HTTPS_PROXY names the proxy, with its name and password if it wants them; NO_PROXY, who is asked without it")
+            .hint(OFFLINE),
         Why::Certificate(_) => Failure::from_error(Exit::Unreachable, error).hint(
             "if a company inspects connections here, name its certificate in config.toml: [update] ca_file = \"FILE\"",
         ),
