@@ -19,7 +19,7 @@ pub enum Leash {
 /// Reads the config a supervisor sends, and makes the directory it names.
 pub fn read_config(name: &str) -> Result<ComponentConfig, ServiceError> {
     let config = ComponentConfig::read(name, &mut io::stdin().lock())?;
-    fs_err::create_dir_all(&config.work_dir)?;
+    crate::platform::create_private_dir(std::path::Path::new(&config.work_dir))?;
     Ok(config)
 }
 

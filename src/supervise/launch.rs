@@ -13,12 +13,13 @@ use super::protocol::{self, read_line};
 use super::state::ServerState;
 use super::supervisor::{self, Place, Report};
 use super::{LaunchConfig, LaunchEvent, SuperviseError};
+use crate::component::ComponentError;
 use crate::component::Ready;
 use crate::config::{self, Config};
 use crate::home::Home;
 use crate::lock::{Lock, LockError};
 use crate::platform;
-use crate::store::{Depth, Progress};
+use crate::store::{Depth, Progress, StoreError};
 use std::io::{self, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -123,6 +124,10 @@ fn prepare(
     {
         return Ok(Err(already(status, request)));
     }
+    if !home.is_explicit() && platform::is_foreign_home(home.root()) {
+        // What the administrator makes in there, its owner could not use any more.
+        return Err(ComponentError::from(StoreError::ForeignHome { path: home.root().to_owned() }).into());
+    }
     let settings = Config::read(home)?;
     let patience = settings.server.start_timeout + settings.server.stop_timeout + MARGIN;
     let lock = lock::start(home, patience, &mut |holder| progress.waiting(holder, patience))?;
@@ -213,7 +218,7 @@ fn differences(status: &Status, request: &StartRequest) -> Vec<String> {
 
 /// Whether the server will be able to listen. Asked before anything is started, to explain a conflict while there is nothing
 /// to tidy up; the server itself finds out for certain.
-fn check_port(port: u16) -> Result<(), SuperviseError> {
+pub fn check_port(port: u16) -> Result<(), SuperviseError> {
     if port == 0 {
         return Ok(());
     }
@@ -228,7 +233,9 @@ fn check_port(port: u16) -> Result<(), SuperviseError> {
 
 /// Starts a supervisor in a session of its own, and tells it what to do.
 fn spawn(home: &Home, config: &LaunchConfig) -> Result<Child, SuperviseError> {
-    fs_err::create_dir_all(home.logs())?;
+    // What components say and keep is nobody else's business on a machine with several people.
+    platform::create_private_dir(&home.logs())?;
+    platform::create_private_dir(&home.data())?;
     let log =
         fs_err::OpenOptions::new().create(true).append(true).open(logs::file(&home.logs(), "supervisor"))?;
     let line = protocol::line(config)?;

@@ -85,7 +85,7 @@ pub fn run(home: &Home, config: LaunchConfig, place: Place, report: Report) -> R
 fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock, Ready), SuperviseError> {
     platform::name_process(c"stigmer-super");
     let lock = lock::server(home, limit)?;
-    fs_err::create_dir_all(home.logs())?;
+    platform::create_private_dir(&home.logs())?;
     // If there is a record, it is of a supervisor that ended badly: we hold its lock.
     end_leftovers(home);
     ServerState::remove(home);
@@ -196,7 +196,7 @@ impl Supervisor {
         let own = platform::own_program()?;
         let slot = |name: &'static str, program: &dyn Fn(&Path) -> Program| {
             let work_dir = home.data().join(name);
-            fs_err::create_dir_all(&work_dir)?;
+            platform::create_private_dir(&work_dir)?;
             Slot::new(name, program(&work_dir), logs::file(&home.logs(), name), work_dir)
         };
         let role = |role: &'static str| {

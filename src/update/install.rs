@@ -80,6 +80,15 @@ impl Installed {
         Ok(Lock::acquire(&path, &doing, PATIENCE, &mut |holder| progress.waiting(holder, PATIENCE))?)
     }
 
+    /// Whether the executable is what `index` describes already: another update may have been faster. Reads it all.
+    pub fn is(&self, index: &super::UpdateIndex) -> io::Result<bool> {
+        let file = fs_err::File::open(&self.target)?;
+        if file.metadata()?.len() != index.carrier.size {
+            return Ok(false);
+        }
+        Ok(Digest::of(&crate::platform::map(file.file())?) == index.carrier.blake3)
+    }
+
     /// The carriers of this machine that may hold pieces of a new one.
     fn seeds(&self) -> Vec<Seed> {
         [self.target.clone(), apply::previous_of(&self.target)]

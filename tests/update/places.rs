@@ -294,3 +294,14 @@ fn a_full_disk_is_noticed_before_anything_is_fetched() {
     run(&mut world.command_at(&exe, &["self-update"])).code(0);
     assert_eq!(version_of(&world, &exe), NEW);
 }
+
+#[test]
+fn two_updates_at_once_keep_the_way_back() {
+    let world = World::new();
+    let both = [world.spawn(&["self-update"]), world.spawn(&["self-update"])];
+    for child in both {
+        let output = child.wait_with_output().expect("ends");
+        assert!(output.status.success(), "{output:?}");
+    }
+    world.assert_updated();
+}

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::platform;
+use crate::supervise::environment::Environment;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -80,14 +81,27 @@ fn ownership(root: &Path) -> Check {
 
 fn settings(home: &Home) -> Check {
     let path = home.config();
-    match Config::read(home) {
-        Ok(_) if path.exists() => Check::ok("settings", path.display().to_string()),
-        Ok(_) => Check::ok("settings", "all at their defaults (there is no config.toml)"),
-        Err(error) => Check::problem(
+    let config = match Config::read(home) {
+        Ok(config) => config,
+        Err(error) => {
+            return Check::problem(
+                "settings",
+                crate::supervise::chain(&error),
+                format!("mend `{}`; docs/configuration.md lists every key", path.display()),
+            );
+        }
+    };
+    if let Err(error) = Environment::for_agent_runner(home, &config) {
+        return Check::problem(
             "settings",
             crate::supervise::chain(&error),
-            format!("mend `{}`; docs/configuration.md lists every key", path.display()),
-        ),
+            "mend that; no start is possible before",
+        );
+    }
+    if path.exists() {
+        Check::ok("settings", path.display().to_string())
+    } else {
+        Check::ok("settings", "all at their defaults (there is no config.toml)")
     }
 }
 

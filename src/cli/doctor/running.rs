@@ -63,7 +63,10 @@ fn components(status: &Status) -> impl Iterator<Item = Check> + '_ {
                 Check::ok("component", format!("{name} is not ready: the platform is starting or stopping"))
             }
             Phase::Restarting | Phase::CrashLooping | Phase::Unresponsive | Phase::Failed => {
-                let why = component.last_exit.as_ref().map_or("it ended", |exit| exit.reason.as_str());
+                let why = match component.phase {
+                    Phase::Unresponsive => "it lives, and does not answer",
+                    _ => component.last_exit.as_ref().map_or("it ended", |exit| exit.reason.as_str()),
+                };
                 Check::problem(
                     "component",
                     format!("{name} does not work: {why}"),

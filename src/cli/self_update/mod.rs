@@ -239,6 +239,10 @@ impl Settled {
         let chosen = self.describe(&client, &offer, output)?;
         let shown = Shown::new(output);
         let lock = self.installed.lock(&self.home, &shown)?;
+        if self.installed.is(&chosen.index)? {
+            // Installed once more it would be its own previous version, and the way back would be lost.
+            return Ok(Brought::Nothing(Checked::new(&chosen.index.version, &offer)));
+        }
         let installation = self.installed.update(&client, &chosen, wanted.no_delta, &shown)?;
         drop(lock);
         for remark in &installation.remarks {

@@ -94,6 +94,11 @@ pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) ->
         request.local = request.local.or_else(|| status.local_binary.map(Into::into));
     }
     // What would keep it from starting again is found out while it still runs.
+    if let (Some(port), Found::Up(status)) = (request.port, look(home))
+        && port != bound_port(&status)
+    {
+        launch::check_port(port)?;
+    }
     Environment::for_agent_runner(home, &Config::read(home)?).map_err(SuperviseError::from)?;
     let local = request.local.as_deref();
     drop(component::resolve(home, launch::AGENT_RUNNER, local, Depth::Evidence, &Shown::new(output))?);

@@ -8,6 +8,7 @@ use super::{Failure, Output, service, start};
 use crate::cli::self_update::{self, Brought, Request};
 use crate::cli::{Exit, Outcome};
 use crate::home::Home;
+use crate::supervise::SuperviseError;
 use crate::supervise::client::{Found, look};
 use crate::supervise::control::Status;
 use crate::supervise::skew;
@@ -50,6 +51,13 @@ struct UpdateReport {
 
 pub(super) fn run(home: &Home, args: UpdateArgs) -> Outcome {
     let output = Output::new(args.json);
+    // Who cannot be asked cannot be restarted; that is found out while there is nothing to undo.
+    let running = match look(home) {
+        Found::Up(status) => Some(status),
+        Found::Hung { pid } => return Err(SuperviseError::Hung { pid }.into()),
+        Found::Barred { pid, error } => return Err(SuperviseError::Barred { pid, source: error }.into()),
+        Found::Absent | Found::Crashed { .. } => None,
+    };
     let wanted = Request { version: args.version, allow_downgrade: args.allow_downgrade, no_delta: false };
     let (installed, brought) = self_update::bring(home, args.channel, &wanted, output)?;
     let replaced = match &brought {
@@ -58,10 +66,6 @@ pub(super) fn run(home: &Home, args: UpdateArgs) -> Outcome {
             Some(updated)
         }
         Brought::Nothing(_) => None,
-    };
-    let running = match look(home) {
-        Found::Up(status) => Some(status),
-        _ => None,
     };
     let restarts = running.as_ref().filter(|status| replaced.is_some() || skew::compare(status).is_some());
     if let Some(status) = restarts

@@ -52,7 +52,7 @@ async fn serve(
 ) -> Result<(), ServiceError> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let work_dir = std::path::Path::new(&config.work_dir);
-    fs_err::create_dir_all(work_dir)?;
+    crate::platform::create_private_dir(work_dir)?;
     let store = Store::open(&work_dir.join(DATABASE))?;
     let app = api::share(config, store).await.map_err(|refusal| io::Error::other(refusal.to_string()))?;
     let sweeper = tokio::spawn(std::sync::Arc::clone(&app).sweep());
