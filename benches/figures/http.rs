@@ -1,24 +1,64 @@
-//! A server on the loopback with one handler: what `dotslash` fetches from, and what the runner registers with.
+//! A server on the loopback with one handler: what `dotslash` and updates are fetched from, and what the runner registers with.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What was asked.
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
+    /// The first and the last byte that are wanted, if not all are.
+    pub(crate) range: Option<(usize, usize)>,
 }
 
 /// What is answered.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+    /// The file.
+    body: Arc<[u8]>,
+    /// What of it is sent.
+    part: Range<usize>,
 }
 
 impl Answer {
-    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, body: body.into() }
+    pub(crate) fn ok(body: impl Into<Arc<[u8]>>) -> Self {
+        let body = body.into();
+        Self { status: 200, part: 0..body.len(), body }
+    }
+
+    pub(crate) fn status(status: u16, body: impl Into<Arc<[u8]>>) -> Self {
+        Self { status, ..Self::ok(body) }
+    }
+
+    /// The file, or the part of it that was asked for.
+    pub(crate) fn file(body: &Arc<[u8]>, request: &Request) -> Self {
+        match request.range {
+            Some((first, last)) if first <= last && first < body.len() => {
+                Self { status: 206, body: Arc::clone(body), part: first..body.len().min(last + 1) }
+            }
+            Some(_) => Self::status(416, []),
+            None => Self::ok(Arc::clone(body)),
+        }
+    }
+
+    /// How many bytes are sent, headers not counted.
+    pub(crate) fn len(&self) -> usize {
+        self.part.len()
+    }
+
+    fn send(&self, mut writer: impl Write) -> io::Result<()> {
+        let (Range { start, end }, size) = (self.part.clone(), self.body.len());
+        // Into one packet: a reader that waits for the end of the head shall not wait twice.
+        let mut head = Vec::new();
+        write!(head, "HTTP/1.1 {} x\r\nContent-Length: {}\r\n", self.status, end - start)?;
+        if self.status == 206 {
+            write!(head, "Content-Range: bytes {start}-{}/{size}\r\n", end.saturating_sub(1))?;
+        }
+        head.extend(b"\r\n");
+        writer.write_all(&head)?;
+        writer.write_all(&self.body[start..end])
     }
 }
 
@@ -49,7 +89,7 @@ impl Server {
 /// Answers the requests of one connection until the other side closes it.
 fn serve(stream: &TcpStream, handler: &dyn Fn(&Request) -> Answer) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let (mut reader, mut writer) = (BufReader::new(stream), stream);
+    let (mut reader, writer) = (BufReader::new(stream), stream);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -57,24 +97,26 @@ fn serve(stream: &TcpStream, handler: &dyn Fn(&Request) -> Answer) -> io::Result
         }
         let mut words = line.split_whitespace().map(str::to_owned);
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let mut length = 0;
+        let (mut length, mut range) = (0, None);
         loop {
             let mut header = String::new();
             if reader.read_line(&mut header)? == 0 || header.trim().is_empty() {
                 break;
             }
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
+            let Some((name, value)) = header.split_once(':') else { continue };
+            if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().unwrap_or(0);
+            } else if name.eq_ignore_ascii_case("range") {
+                range = single_range(value.trim());
             }
         }
         io::copy(&mut reader.by_ref().take(length), &mut io::sink())?;
-        let answer = handler(&Request { method, path });
-        let mut bytes =
-            format!("HTTP/1.1 {} x\r\nContent-Length: {}\r\n\r\n", answer.status, answer.body.len())
-                .into_bytes();
-        bytes.extend(answer.body);
-        writer.write_all(&bytes)?;
+        handler(&Request { method, path, range }).send(writer)?;
     }
+}
+
+/// `bytes=FIRST-LAST`, the one form that updates ask in.
+fn single_range(value: &str) -> Option<(usize, usize)> {
+    let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
 }

@@ -14,6 +14,7 @@
 
 #![expect(clippy::print_stderr, reason = "a benchmark's progress is for the person who waits for it")]
 
+mod changes;
 mod exec;
 mod figure;
 mod http;
@@ -23,9 +24,11 @@ mod measure;
 mod memory;
 mod plot;
 mod publish;
+mod releases;
 mod runner;
 mod scratch;
 mod server;
+mod site;
 mod sizes;
 mod supervise;
 mod update;

@@ -16,20 +16,9 @@ pub(crate) fn measure(context: &Context) -> Outcome<Figure> {
         let home = context.scratch.empty("memory")?;
         let mut command = Command::new(&context.stigmer);
         command.args(["cache", "warm"]).env("STIGMER_HOME", home);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-        let status = format!("/proc/{}/status", child.id());
-        let (mut peak, mut high) = (0, 0);
-        while child.try_wait()?.is_none() {
-            // A process that has just ended has no such lines any more.
-            let text = std::fs::read_to_string(&status).unwrap_or_default();
-            peak = peak.max(field(&text, "RssAnon:"));
-            high = high.max(field(&text, "VmHWM:"));
-        }
-        if !child.wait()?.success() {
-            return Err("`stigmer cache warm` failed".into());
-        }
-        anonymous.runs.push(bytes(peak));
-        all.runs.push(bytes(high));
+        let peak = peak(&mut command)?;
+        anonymous.runs.push(peak.anonymous);
+        all.runs.push(peak.all);
     }
     context.scratch.vacant("memory")?;
     let rows = vec![
@@ -42,6 +31,32 @@ pub(crate) fn measure(context: &Context) -> Outcome<Figure> {
         Row::alone("peak memory with the mapped file", Unit::Bytes, all.quantile(1.0), Bar::Reported),
     ];
     Ok(Figure { method: METHOD.into(), rows, samples: vec![anonymous, all], ..Figure::default() })
+}
+
+/// The most memory that a process had, in bytes.
+pub(crate) struct Peak {
+    /// Heap, stacks, relocated data.
+    pub(crate) anonymous: f64,
+    /// Everything resident, the pages of mapped files included.
+    pub(crate) all: f64,
+}
+
+/// Runs `command` to its end, and looks at it again and again meanwhile.
+pub(crate) fn peak(command: &mut Command) -> Outcome<Peak> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let status = format!("/proc/{}/status", child.id());
+    let (mut anonymous, mut all) = (0, 0);
+    while child.try_wait()?.is_none() {
+        // A process that has just ended has no such lines any more.
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        anonymous = anonymous.max(field(&text, "RssAnon:"));
+        all = all.max(field(&text, "VmHWM:"));
+    }
+    let ended = child.wait()?;
+    if !ended.success() {
+        return Err(format!("{command:?} ended with {ended}").into());
+    }
+    Ok(Peak { anonymous: bytes(anonymous), all: bytes(all) })
 }
 
 /// The field `name` of a status file, in bytes; 0 if it is not there.

@@ -35,12 +35,11 @@ pub(crate) fn measure(context: &Context) -> Outcome<Figure> {
 /// A server that accepts every worker.
 fn answer(request: &Request) -> Answer {
     match request.method.as_str() {
-        "POST" if request.path == "/v1/workers" => Answer {
-            status: 201,
-            body: br#"{"id": "w-bench", "heartbeat_ms": 1000, "expires_ms": 5000}"#.to_vec(),
-        },
-        "DELETE" => Answer { status: 204, body: Vec::new() },
-        _ => Answer::ok("{}"),
+        "POST" if request.path == "/v1/workers" => {
+            Answer::status(201, *br#"{"id": "w-bench", "heartbeat_ms": 1000, "expires_ms": 5000}"#)
+        }
+        "DELETE" => Answer::status(204, []),
+        _ => Answer::ok(*b"{}"),
     }
 }
 
