@@ -13,7 +13,8 @@ use std::process::Command;
 use std::time::Duration;
 
 const METHOD: &str = "`stigmer self-update` of an installed copy of `dist/stigmer`, from a static host on the loopback, with releases made by `stigmer bundle \
-    publish` and a key made for it. Every new release is built from the same sources with the next version number and another commit, and one change: \
+    publish` and a key made for it. Every new release is built from the same sources with the next version number (`STIGMER_VERSION`; `version` in `Cargo.toml` \
+    stays, as another one there renames every symbol and so moves nearly all code) and another commit, and one change: \
     a constant in `worker.py` of the runner, whose tree is then built anew; a condition with its message in `src/config.rs`; or `langchain-core` in the \
     version 1.7.7 of its registry instead of the locked one, the tree built anew. Bytes are those of all bodies that the host sent: the listing, the \
     update index, their signatures, compressed pieces of the code part, and frames. A full download is the new carrier alone. The peer's patch is `zstd \
