@@ -68,6 +68,15 @@ impl Ran {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // A test that failed half way must not leave a platform behind.
+        if self.home().join("run/server.json").exists() {
+            let _ = self.command(&["server", "stop", "--now"]).output();
+        }
+    }
+}
+
 impl World {
     /// The old release is installed; the host publishes both.
     pub(crate) fn new() -> Self {
