@@ -51,6 +51,9 @@ impl ServiceError {
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("choose a port above 1023 with --port".to_owned())
             }
+            Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space, or set STIGMER_HOME to a directory on another disk".to_owned())
+            }
             Self::Store(server::StoreError::Newer { .. }) => {
                 Some("use the stigmer that wrote it, or a later one: `stigmer self-update`".to_owned())
             }

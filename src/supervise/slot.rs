@@ -132,7 +132,8 @@ impl Slot {
             component: self.name.to_owned(),
             reason,
             hint,
-            code: code.filter(|code| *code == EXIT_CONFIG),
+            // Ours end with codes that are known; of a stranger only one has a meaning.
+            code: code.filter(|code| *code == EXIT_CONFIG || !self.program.attended),
             log: self.sink.recent(),
         }
     }

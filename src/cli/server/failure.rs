@@ -87,10 +87,7 @@ fn failed(failure: &StartFailure) -> Failure {
         let hint = failure.hint.as_deref().unwrap_or("mend that");
         return Failure::new(exit, words).hint(hint).hint("then start again; nothing was started");
     }
-    let exit = match failure.code {
-        Some(_) => Exit::Config,
-        None => Exit::Failed,
-    };
+    let exit = failure.code.and_then(Exit::from_code).unwrap_or(Exit::Failed);
     let message = format!("{} did not start: {}", failure.component, failure.reason);
     let mut rendered = with_log(Failure::new(exit, message), &failure.log);
     if let Some(hint) = &failure.hint {

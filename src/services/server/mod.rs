@@ -16,8 +16,9 @@ pub use registry::{Registry, WorkerState, WorkerView};
 use super::ServiceError;
 use super::role::{self, Leash};
 use crate::supervise::protocol::ComponentConfig;
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 /// The database, in the server's work directory.
@@ -44,6 +45,25 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, bound))
 }
 
+/// Opens the database. What keeps it from being written, a full disk for one, the system says better than `SQLite` does.
+fn open(work_dir: &Path) -> Result<Store, ServiceError> {
+    /// What a new database takes, and its journal.
+    const ROOM: usize = 256 * 1024;
+    let path = work_dir.join(DATABASE);
+    let error = match Store::open(&path) {
+        Err(error @ StoreError::Sqlite { .. }) => error,
+        other => return Ok(other?),
+    };
+    let probe = tempfile::NamedTempFile::new_in(work_dir).and_then(|mut file| file.write_all(&vec![0; ROOM]));
+    match probe {
+        Ok(()) => Err(error.into()),
+        Err(cause) => {
+            let words = format!("the database `{}` cannot be written: {cause}", path.display());
+            Err(io::Error::new(cause.kind(), words).into())
+        }
+    }
+}
+
 async fn serve(
     config: &ComponentConfig,
     leash: Leash,
@@ -51,9 +71,9 @@ async fn serve(
     bound: SocketAddr,
 ) -> Result<(), ServiceError> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let work_dir = std::path::Path::new(&config.work_dir);
+    let work_dir = Path::new(&config.work_dir);
     crate::platform::create_private_dir(work_dir)?;
-    let store = Store::open(&work_dir.join(DATABASE))?;
+    let store = open(work_dir)?;
     let app = api::share(config, store).await.map_err(|refusal| io::Error::other(refusal.to_string()))?;
     let sweeper = tokio::spawn(std::sync::Arc::clone(&app).sweep());
     let (ending, mut ended) = tokio::sync::watch::channel(false);
