@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use stigmer::supervise::protocol::CONFIG_SCHEMA;
 
 const METHOD: &str = "The frozen runner from its tree, files in the page cache. Ready: started with `--supervised`, config on standard input, until its \
     handshake line says `ready`, which it does when its worker has registered with a server (here one that accepts everything) and its first \
@@ -45,8 +46,8 @@ fn answer(request: &Request) -> Answer {
 
 fn until_ready(program: &Path, server_url: &str, work_dir: &Path) -> Outcome<Duration> {
     let config = serde_json::json!({
-        "schema": 1, "component": "agent-runner", "instance": "bench", "server_url": server_url, "token": "bench",
-        "work_dir": work_dir, "heartbeat_ms": 1000,
+        "schema": CONFIG_SCHEMA, "component": "agent-runner", "instance": "bench", "server_url": server_url, "token": "bench",
+        "work_dir": work_dir, "heartbeat_ms": 1000, "environment": {},
     });
     let start = Instant::now();
     let mut command = Command::new(program);
