@@ -314,6 +314,26 @@ proptest! {
     }
 }
 
+/// A reader stops where the header says that the load commands end; the packer must not go on.
+#[test]
+fn load_commands_that_the_header_does_not_cover_make_no_carrier() {
+    use bundle_common::images::{Signature, macho};
+    for len in [16_u32, 0, u32::MAX, 0x0002_0000] {
+        let mut data = macho(Signature::AdHoc);
+        data[20..24].copy_from_slice(&len.to_le_bytes());
+        let dir = scratch();
+        let base = dir.path().join("base");
+        std::fs::write(&base, &data).expect("written");
+        let root = dir.path().join("tree");
+        bundle_common::tree(&root);
+        let out = dir.path().join("out");
+        let error = bundle_common::try_pack(&base, &[("hello".into(), root)], &out)
+            .expect_err("no load command is where the header says");
+        assert!(error.to_string().contains("its load commands are cut off"), "{len}: {error}");
+        assert!(!out.exists());
+    }
+}
+
 #[test]
 fn a_bundle_of_another_version_is_not_guessed_at() {
     let dir = scratch();

@@ -226,6 +226,11 @@ fn is_ad_hoc(blob: &[u8]) -> bool {
 fn commands(data: &[u8]) -> Result<Vec<Command>, String> {
     let cut_off = || "its load commands are cut off".to_owned();
     let count = four(data, 16).ok_or_else(cut_off)?;
+    // Nobody reads a load command behind the end that the header gives them.
+    let end = four(data, 20)
+        .and_then(|len| HEADER_LEN.checked_add(len as usize))
+        .filter(|end| *end <= data.len())
+        .ok_or_else(cut_off)?;
     let mut at = HEADER_LEN;
     let mut out = Vec::new();
     for _ in 0..count {
@@ -237,7 +242,7 @@ fn commands(data: &[u8]) -> Result<Vec<Command>, String> {
             LC_CODE_SIGNATURE => 16,
             _ => 8,
         };
-        if len < shortest || at + len > data.len() {
+        if len < shortest || len > end.saturating_sub(at) {
             return Err(cut_off());
         }
         out.push(Command { at, cmd, len });
