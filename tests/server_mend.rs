@@ -5,6 +5,7 @@ mod server_common;
 
 use rustix::process::Signal;
 use server_common::{GOOD, Platform, pid, signal, text};
+use std::process::Command;
 use std::time::Duration;
 
 #[test]
@@ -56,16 +57,49 @@ fn what_a_killed_supervisor_had_half_written_goes_with_the_next_stop_or_start() 
 #[test]
 fn a_supervisor_whose_file_is_gone_is_not_called_absent() {
     let platform = Platform::new(GOOD);
-    let supervisor = pid(&platform.start());
-    std::fs::remove_file(platform.home.join("run/server.json")).expect("removed");
-    for words in [["server", "status"], ["server", "stop"]] {
-        let output = platform.run(&words);
-        assert_eq!(output.status.code(), Some(4), "{}", text(&output));
-        assert!(text(&output).contains(&supervisor.to_string()), "{}", text(&output));
+    for by_hand in [true, false] {
+        let supervisor = pid(&platform.start());
+        std::fs::remove_file(platform.home.join("run/server.json")).expect("removed");
+        for words in [["server", "status"], ["server", "stop"]] {
+            let output = platform.run(&words);
+            assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+            assert!(text(&output).contains(&supervisor.to_string()), "{}", text(&output));
+            assert!(text(&output).contains("`stigmer server stop --now` ends it"), "{}", text(&output));
+        }
+        if by_hand {
+            signal(supervisor, Signal::KILL);
+            platform.wait_for_nobody(Duration::from_secs(5));
+        } else {
+            let output = platform.run(&["server", "stop", "--now"]);
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+            assert_eq!(platform.processes(), [0_u32; 0]);
+        }
     }
-    signal(supervisor, Signal::KILL);
-    platform.wait_for_nobody(Duration::from_secs(5));
     platform.start();
+    platform.stop();
+    platform.assert_clean();
+}
+
+/// What stands in the lock's file is for people. Only whom the system confirms to hold the lock is ended.
+#[test]
+fn nobody_is_ended_because_a_file_names_him() {
+    let platform = Platform::new(GOOD);
+    let supervisor = pid(&platform.start());
+    let mut stranger = Command::new("sleep").arg("1000").spawn().expect("sleep runs");
+    let record = platform.home.join("run/server.json");
+    let kept = std::fs::read(&record).expect("a record");
+    std::fs::remove_file(&record).expect("removed");
+    let lock = platform.home.join("locks/server.lock");
+    let holder = std::fs::read_to_string(&lock).expect("a holder");
+    let forged = holder.replace(&supervisor.to_string(), &stranger.id().to_string());
+    assert_ne!(forged, holder);
+    std::fs::write(&lock, forged).expect("written");
+    let output = platform.run(&["server", "stop", "--now"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+    assert!(text(&output).contains("the system does not confirm it"), "{}", text(&output));
+    assert!(stranger.try_wait().expect("asked").is_none(), "the stranger was ended");
+    stranger.kill().and_then(|()| stranger.wait()).expect("ended");
+    std::fs::write(&record, kept).expect("written");
     platform.stop();
     platform.assert_clean();
 }

@@ -210,6 +210,17 @@ fn what_may_not_be_read_or_written_is_named() {
     says(&run(&start), 0, &["stigmer is up"]);
     platform.processes();
 
+    // While it runs: nothing of the home can be read any more, so that nobody can tell.
+    set_mode(&platform.home.join("run"), 0);
+    for words in [&["server", "status"][..], &["server", "stop"], &["server", "stop", "--now"], &start] {
+        says(
+            &run(words),
+            77,
+            &["cannot be told whether the platform runs", "run/server.json", "hint: mend that"],
+        );
+    }
+    set_mode(&platform.home.join("run"), 0o700);
+
     // While it runs: the token cannot be read any more, which says nothing of the supervisor.
     let token = platform.home.join("run/token");
     set_mode(&token, 0);

@@ -37,10 +37,10 @@ pub enum Found {
         /// Its process id.
         pid: u32,
     },
-    /// Its process lives, and we cannot ask it: the token cannot be read, or is not the one it knows.
+    /// We cannot ask it: its token cannot be read, or is not the one it knows; or the home itself cannot be read.
     Barred {
-        /// Its process id.
-        pid: u32,
+        /// Its process id. `None` if not even that can be read, nor whether it runs.
+        pid: Option<u32>,
         /// Why.
         error: io::Error,
     },
@@ -50,8 +50,10 @@ pub enum Found {
 pub fn look(home: &Home) -> Found {
     let patience = Instant::now() + PATIENCE;
     loop {
-        if let Some(state) = ServerState::read(home) {
-            return look_at(home, state);
+        match ServerState::find(home) {
+            Ok(Some(state)) => return look_at(home, state),
+            Ok(None) => {}
+            Err(error) => return Found::Barred { pid: None, error },
         }
         // It writes its file right after it took its lock, and removes it right before it lets go.
         match lock::holder_of_server(home) {
@@ -102,6 +104,22 @@ pub fn end_hung(home: &Home, state: &ServerState) -> Result<(), SuperviseError> 
     end_remains(home).map(drop)
 }
 
+/// Ends process `pid`, the supervisor of `home` that did not leave word of itself, and everything below it.
+///
+/// # Errors
+/// The system does not confirm that this process holds the supervisor's lock, or it cannot be ended.
+pub fn end_nameless(home: &Home, pid: u32) -> Result<(), SuperviseError> {
+    // The id is from the lock's file, where anything can be written. Who it is comes first: an id that is somebody else's by the
+    // time it is confirmed does not fit any more.
+    let Some(identity) = Identity::of(pid).filter(|_| lock::server_is_held_by(home, pid)) else {
+        return Err(SuperviseError::Unconfirmed { pid });
+    };
+    if !platform::end_tree(pid, identity.started, STOP_PATIENCE).left.is_empty() {
+        return Err(SuperviseError::Hung { pid });
+    }
+    end_remains(home).map(drop)
+}
+
 fn look_at(home: &Home, state: ServerState) -> Found {
     let mut answer = None;
     let outcome = ask(home, &state, Command::Status, None, PATIENCE, |reply| {
@@ -112,7 +130,7 @@ fn look_at(home: &Home, state: ServerState) -> Found {
     match (outcome, answer.filter(|status| status.instance == state.instance)) {
         (Ok(()), Some(status)) => Found::Up(status),
         (Err(error), _) if is_barred(&error) && state.identity.is_alive() => {
-            Found::Barred { pid: state.identity.pid, error }
+            Found::Barred { pid: Some(state.identity.pid), error }
         }
         _ if state.identity.is_alive() => Found::Hung { pid: state.identity.pid },
         _ => match ServerState::read(home) {

@@ -7,6 +7,7 @@
 
 use crate::home::Home;
 use crate::lock::{Holder, Lock, LockError};
+use crate::platform;
 use std::io;
 use std::time::Duration;
 
@@ -27,6 +28,12 @@ pub(super) fn start(
 /// The process that holds the supervisor's lock now, without waiting for it.
 pub(super) fn holder_of_server(home: &Home) -> Option<u32> {
     Lock::holder(&home.locks().join("server.lock")).map(|holder| holder.pid)
+}
+
+/// Whether the system confirms that it is process `pid` that holds the supervisor's lock.
+pub(super) fn server_is_held_by(home: &Home, pid: u32) -> bool {
+    fs_err::metadata(home.locks().join("server.lock"))
+        .is_ok_and(|meta| platform::lock_holders(&meta).contains(&pid))
 }
 
 /// Unlike the store, which publishes by rename, there is nothing here that would make up for a lock that does not lock.

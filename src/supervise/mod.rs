@@ -233,11 +233,17 @@ pub enum SuperviseError {
         /// Its process id.
         pid: u32,
     },
-    /// The supervisor lives and cannot be asked.
-    #[error("the supervisor (process {pid}) runs and cannot be asked")]
-    Barred {
+    /// A process is said to be the supervisor, and the system does not confirm it.
+    #[error("process {pid} is said to supervise this home, and the system does not confirm it")]
+    Unconfirmed {
         /// Its process id.
         pid: u32,
+    },
+    /// The supervisor cannot be asked.
+    #[error("the supervisor cannot be asked")]
+    Barred {
+        /// Its process id. `None` if not even that can be read, nor whether it runs.
+        pid: Option<u32>,
         /// Why.
         source: io::Error,
     },

@@ -82,10 +82,29 @@ impl ServerState {
         home.run().join("server.json")
     }
 
-    /// Reads the file. One that is missing or not understood names nobody.
+    /// Reads the file. One that is missing or not understood names nobody, and so does one that cannot be read.
     pub fn read(home: &Home) -> Option<Self> {
-        let text = platform::read_small(&Self::path(home), MOST).ok()?;
-        serde_json::from_slice(&text).ok().filter(|state: &Self| state.schema == STATE_SCHEMA)
+        Self::find(home).ok().flatten()
+    }
+
+    /// Reads the file, for who has to tell that there is none from not knowing. One that is missing or not understood names
+    /// nobody.
+    ///
+    /// # Errors
+    /// There may be one, and it cannot be read.
+    pub fn find(home: &Home) -> io::Result<Option<Self>> {
+        match platform::read_small(&Self::path(home), MOST) {
+            Ok(text) => {
+                Ok(serde_json::from_slice(&text).ok().filter(|state: &Self| state.schema == STATE_SCHEMA))
+            }
+            Err(error) => match error.kind() {
+                // The last is what is said of something too large, or that is no file.
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidData => {
+                    Ok(None)
+                }
+                _ => Err(error),
+            },
+        }
     }
 
     /// Writes the file as a whole or not at all.

@@ -31,9 +31,16 @@ pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
         Found::Hung { pid } => checks.push(Check::problem(
             "server",
             format!("its supervisor (process {pid}) does not answer: it hangs or is suspended"),
-            format!("`kill -CONT {pid}` wakes it if it is suspended; else `kill -KILL {pid}` ends it"),
+            format!(
+                "`kill -CONT {pid}` wakes it if it is suspended; else `stigmer server stop --now` ends it"
+            ),
         )),
-        Found::Barred { pid, error } => checks.push(Check::problem(
+        Found::Barred { pid: None, error } => checks.push(Check::problem(
+            "server",
+            format!("it cannot be told whether it runs: {error}"),
+            "check who owns that file; ask as the user who started it",
+        )),
+        Found::Barred { pid: Some(pid), error } => checks.push(Check::problem(
             "server",
             format!("its supervisor (process {pid}) runs and cannot be asked: {error}"),
             "check who owns that file; `stigmer server stop --now` ends the supervisor without asking",

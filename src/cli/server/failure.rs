@@ -32,6 +32,9 @@ impl From<SuperviseError> for Failure {
                 Self::from_error(Exit::Busy, &error).hint("`stigmer server status` says what runs")
             }
             SuperviseError::Hung { pid } => hung(pid),
+            SuperviseError::Unconfirmed { pid } => Self::from_error(Exit::Hung, &error).hint(format!(
+                "if process {pid} is `stigmer`, end it with the system's own means; `stigmer server` then tidies up"
+            )),
             SuperviseError::Barred { pid, source } => barred(pid, source),
             SuperviseError::Silent { .. } => Self::from_error(Exit::Failed, &error)
                 .hint("`stigmer server logs --component supervisor` shows how far it came"),
@@ -61,23 +64,29 @@ pub(super) fn hung(pid: u32) -> Failure {
     ))
 }
 
-/// A supervisor that lives, and that we cannot ask.
-pub(super) fn barred(pid: u32, error: std::io::Error) -> Failure {
+/// A supervisor that we cannot ask, and of which perhaps not even the process id is known.
+pub(super) fn barred(pid: Option<u32>, error: std::io::Error) -> Failure {
     let words = error.to_string();
     let why = Failure::from(error);
-    let failure = Failure::new(why.exit, format!("the supervisor (process {pid}) runs and cannot be asked"))
-        .cause(words);
-    let failure = why.hints().iter().fold(failure, Failure::hint);
-    failure.hint("mend that; or `stigmer server stop --now` ends it and its components without asking")
+    let message = match pid {
+        Some(pid) => format!("the supervisor (process {pid}) runs and cannot be asked"),
+        None => "it cannot be told whether the platform runs".to_owned(),
+    };
+    let failure = why.hints().iter().fold(Failure::new(why.exit, message).cause(words), Failure::hint);
+    match pid {
+        Some(_) => failure
+            .hint("mend that; or `stigmer server stop --now` ends it and its components without asking"),
+        None => failure.hint("mend that, or ask as the user who started it"),
+    }
 }
 
-/// The same, of one that did not even leave word of itself: only its process id is known, and from a lock file.
+/// A supervisor that lives and did not leave word of itself: only its process id is known, and from a lock file.
 pub(super) fn hung_unknown(pid: u32) -> Failure {
     Failure::new(
         Exit::Hung,
         format!("process {pid} supervises this home, but `run/server.json` does not say where to ask it"),
     )
-    .hint(format!("wait until it has started or ended; else `kill -KILL {pid}` ends it and its components"))
+    .hint("wait until it has started or ended; else `stigmer server stop --now` ends it and its components")
 }
 
 fn failed(failure: &StartFailure) -> Failure {

@@ -37,6 +37,13 @@ pub(super) fn stop(home: &Home, by: &str, manner: Manner, output: Output) -> Res
     // It may still be ending; the first look tells hung from not running.
     let Some(state) = ServerState::read(home) else {
         return match client::look(home) {
+            Found::Hung { pid } if manner == Manner::Now => {
+                output.note(format_args!(
+                    "the supervisor (process {pid}) left no word of itself and is killed"
+                ));
+                client::end_nameless(home, pid)?;
+                Ok(true)
+            }
             Found::Hung { pid } => Err(failure::hung_unknown(pid)),
             Found::Barred { pid, error } => Err(failure::barred(pid, error)),
             _ => {
@@ -48,7 +55,7 @@ pub(super) fn stop(home: &Home, by: &str, manner: Manner, output: Output) -> Res
     match client::look(home) {
         Found::Absent => return Ok(state.identity.is_alive() && wait(&state)?),
         Found::Crashed { .. } => return Ok(client::end_remains(home)?),
-        Found::Hung { pid } | Found::Barred { pid, .. }
+        Found::Hung { pid } | Found::Barred { pid: Some(pid), .. }
             if manner == Manner::Now && pid == state.identity.pid =>
         {
             output.note(format_args!("the supervisor (process {pid}) does not answer and is killed"));
