@@ -29,6 +29,9 @@ pub mod supervise;
 pub mod update;
 pub mod workflow;
 
+/// Where the documentation is, for those who have nothing but the executable.
+pub const DOCS_URL: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs");
+
 /// The version of this executable: as in `Cargo.toml`, or as `STIGMER_VERSION` said when it was built.
 pub const VERSION: &str = env!("STIGMER_VERSION");
 

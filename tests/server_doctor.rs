@@ -57,6 +57,19 @@ exec cat >/dev/null"#,
 }
 
 #[test]
+fn a_start_that_failed_is_not_forgotten() {
+    let platform = Platform::new("exit 5");
+    assert!(!platform.try_start(&[]).status.success());
+    let (verdict, words) = lines(&platform, "server").remove(0);
+    assert_eq!(verdict, "warning");
+    assert!(
+        words.contains("the last start failed: agent-runner") && words.contains("exit code 5"),
+        "{words}"
+    );
+    platform.assert_clean();
+}
+
+#[test]
 fn a_supervisor_that_hangs_or_was_killed_is_named() {
     let platform = Platform::new(GOOD);
     let supervisor = pid(&platform.start());

@@ -6,10 +6,10 @@ mod server_common;
 
 use rustix::process::Signal;
 use server_common::terminal::Terminal;
-use server_common::{GOOD, LIMIT, Platform, STUBBORN, component, eventually, json, pid, signal, text};
+use server_common::{GOOD, LIMIT, Platform, STUBBORN, component, ends, eventually, json, pid, signal, text};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use stigmer::platform;
@@ -74,15 +74,6 @@ impl Foreground {
     }
 }
 
-/// Waits for the end of a child; one that does not end is a failure and not a wait for ever.
-fn ends(child: &mut Child) -> std::process::ExitStatus {
-    let pid = child.id();
-    if let Some(started) = platform::process_started(pid) {
-        assert!(platform::wait_for_end(pid, started, LIMIT), "process {pid} does not end");
-    }
-    child.wait().expect("a status")
-}
-
 #[test]
 fn a_start_that_is_not_waited_for_goes_on_by_itself() {
     let platform = Platform::new(PATIENT);
@@ -106,6 +97,28 @@ fn a_start_that_is_not_waited_for_goes_on_by_itself() {
     let waited = json(&waiting.wait_with_output().expect("ends"));
     assert_eq!(waited["instance"], report["instance"], "{waited}");
     assert_eq!((&waited["ready"], &waited["already_running"]), (&true.into(), &true.into()));
+    platform.stop();
+    platform.assert_clean();
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_and_not_the_start() {
+    let platform = Platform::new(PATIENT);
+    let mut command = platform.command(&platform.start_words(&[]));
+    let waiting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("stigmer runs");
+    eventually("it has begun", || platform.home.join("run/server.json").exists().then_some(()));
+    let status = eventually("the component is started", || {
+        let output = platform.run(&["server", "status", "--json"]);
+        let status = output.status.success().then(|| json(&output))?;
+        (component(&status, "agent-runner")["phase"] == "starting").then_some(status)
+    });
+    signal(waiting.id(), Signal::INT);
+    let output = waiting.wait_with_output().expect("ends");
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    assert!(text(&output).contains("interrupted; the start goes on"), "{}", text(&output));
+    fs_err::write(platform.home.join("data/agent-runner/go"), "").expect("written");
+    eventually("all is ready", || (platform.status()["ready"] == true).then_some(()));
+    assert_eq!(platform.status()["instance"], status["instance"]);
     platform.stop();
     platform.assert_clean();
 }
@@ -305,95 +318,6 @@ fn a_service_manager_is_told_and_its_socket_is_nobody_elses() {
     platform.assert_clean();
 }
 
-#[test]
-fn a_stop_that_cannot_wait_ends_everything_at_once() {
-    let platform = Platform::new(STUBBORN).config("[server]\nstop_timeout = \"30s\"\n");
-    platform.start();
-    let mut patient =
-        platform.command(&["server", "stop"]).stderr(Stdio::piped()).spawn().expect("stigmer runs");
-    let mut line = String::new();
-    let mut said = BufReader::new(patient.stderr.take().expect("piped"));
-    said.read_line(&mut line).expect("read");
-    assert!(line.contains("waiting for agent-runner"), "{line}");
-    // Ctrl-C in a stop: the stop goes on.
-    signal(patient.id(), Signal::INT);
-    ends(&mut patient);
-    assert_eq!(platform.status()["stopping"], true);
-    let output = platform.run(&["server", "stop", "--now"]);
-    assert!(output.status.success(), "{}", text(&output));
-    let log = text(&platform.run(&["server", "logs", "--component", "agent-runner"]));
-    assert!(log.contains("everything is to end at once"), "{log}");
-    platform.assert_clean();
-}
-
-#[test]
-fn a_supervisor_that_hangs_is_ended_by_a_stop_that_cannot_wait() {
-    let platform = Platform::new(STUBBORN);
-    let status = platform.start();
-    signal(pid(&status), Signal::STOP);
-    let output = platform.run(&["server", "stop"]);
-    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
-    assert!(text(&output).contains("stop --now"), "{}", text(&output));
-    let output = platform.run(&["server", "stop", "--now"]);
-    assert!(output.status.success(), "{}", text(&output));
-    platform.wait_for_nobody(LIMIT);
-    assert_eq!(platform.run(&["server", "status"]).status.code(), Some(3));
-    platform.assert_clean();
-}
-
-#[test]
-fn a_start_while_it_stops_waits_and_then_starts() {
-    let platform = Platform::new(&format!("if [ -e ran ]; then\n{GOOD}\nfi\n: >ran\n{STUBBORN}"))
-        .config("[server]\nstop_timeout = \"2s\"\n");
-    let first = platform.start();
-    let stop = platform.command(&["server", "stop"]).stdout(Stdio::null()).spawn().expect("stigmer runs");
-    eventually("it stops", || (platform.status()["stopping"] == true).then_some(()));
-    let second = platform.start();
-    assert_ne!(second["instance"], first["instance"]);
-    assert_eq!((&second["already_running"], &second["ready"]), (&false.into(), &true.into()));
-    assert!(stop.wait_with_output().expect("ends").status.success());
-    assert_eq!(platform.status()["instance"], second["instance"]);
-    platform.stop();
-    platform.assert_clean();
-}
-
-#[test]
-fn a_stop_in_the_pause_before_a_restart_wins() {
-    let platform = Platform::new(GOOD);
-    platform.start();
-    eventually("it pauses", || {
-        let status = platform.status();
-        let one = component(&status, "agent-runner");
-        if one["phase"] == "ready" {
-            signal(pid(one), Signal::KILL);
-        }
-        // Each end makes the pause longer.
-        (one["pid"].is_null() && one["attendant_pid"].is_null() && one["restarts"].as_u64() >= Some(2))
-            .then_some(())
-    });
-    platform.stop();
-    platform.assert_clean();
-    let log = text(&platform.run(&["server", "logs", "--component", "agent-runner"]));
-    assert!(log.trim_end().ends_with("ended: signal 9"), "{log}");
-}
-
-#[test]
-fn two_shells_with_different_temporary_directories_find_each_other() {
-    let platform = Platform::new(GOOD);
-    let dirs = [tempfile::tempdir().expect("one"), tempfile::tempdir().expect("another")];
-    let run = |dir: &Path, words: &[&str]| -> Output {
-        let mut command = platform.command(words);
-        command.env("TMPDIR", dir).env("XDG_RUNTIME_DIR", dir).output().expect("stigmer runs")
-    };
-    let words = platform.start_words(&["--json"]);
-    let first = json(&run(dirs[0].path(), &words));
-    let again = json(&run(dirs[1].path(), &words));
-    assert_eq!((&again["already_running"], &again["instance"]), (&true.into(), &first["instance"]));
-    let stop = run(dirs[1].path(), &["server", "stop"]);
-    assert!(text(&stop).contains("stopped ("), "{}", text(&stop));
-    platform.assert_clean();
-}
-
 /// The executable at a path of its own, as a package manager would put it there.
 fn installed(dir: &Path) -> std::path::PathBuf {
     let path = dir.join("1.0/bin/stigmer");
@@ -505,27 +429,5 @@ fn each_phase_is_shown_while_it_lasts_and_not_after() {
         assert!(!after.contains(&format!("{name} is starting")), "{after:?}");
     }
     platform.stop();
-    platform.assert_clean();
-}
-
-#[test]
-fn a_port_that_an_orphan_of_ours_holds_is_no_obstacle() {
-    // Deaf to the request to end, and listening.
-    let platform = Platform::new(
-        r#"trap '' TERM
-exec python3 -c '
-import os, socket, time
-listener = socket.create_server(("127.0.0.1", 0))
-open("port", "w").write(str(listener.getsockname()[1]))
-print("{\"event\":\"ready\",\"version\":\"1\",\"pid\":%d}" % os.getpid(), flush=True)
-time.sleep(1000)'"#,
-    );
-    let first = platform.start();
-    let port = fs_err::read_to_string(platform.home.join("data/agent-runner/port")).expect("a port");
-    signal(pid(&first), Signal::KILL);
-    let second = platform.try_start(&["--port", &port, "--json"]);
-    assert!(second.status.success(), "{}", text(&second));
-    assert_eq!(json(&second)["url"], format!("http://127.0.0.1:{port}"));
-    platform.run(&["server", "stop", "--now"]);
     platform.assert_clean();
 }

@@ -6,7 +6,7 @@
 use super::progress::Shown;
 use super::{Exit, Failure, Outcome, Output};
 use crate::bundle::Carrier;
-use crate::component;
+use crate::component::{self, NOEXEC_HINT};
 use crate::home::Home;
 use crate::store::{self, Depth, How, Lease};
 use std::ffi::OsString;
@@ -80,7 +80,7 @@ fn cannot_start(program: &Path, error: &io::Error) -> Failure {
     let text = format!("cannot start `{}`: {error}", program.display());
     match error.kind() {
         io::ErrorKind::PermissionDenied if crate::platform::is_noexec(program) => Failure::new(Exit::Forbidden, text)
-            .hint("its file system is mounted noexec: set STIGMER_HOME to a directory where programs may run"),
+            .hint(NOEXEC_HINT),
         io::ErrorKind::PermissionDenied => {
             Failure::new(Exit::Forbidden, text).hint("`stigmer cache verify --repair` restores its permissions")
         }

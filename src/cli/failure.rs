@@ -120,6 +120,11 @@ impl Failure {
     }
 
     /// What to do now.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it.
     pub fn hints(&self) -> &[String] {
         &self.hints
     }
@@ -185,8 +190,10 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         match error {
             ConfigError::Io(error) => error.into(),
-            ConfigError::Syntax { .. } => Self::from_error(Exit::Config, &error)
-                .hint("docs/configuration.md lists every key; an absent file is fine"),
+            ConfigError::Syntax { .. } => Self::from_error(Exit::Config, &error).hint(format!(
+                "{}/configuration.md lists every key; an absent file is fine",
+                crate::DOCS_URL
+            )),
         }
     }
 }
@@ -198,6 +205,9 @@ impl From<StoreError> for Failure {
             StoreError::Bundle(error) => return error.into(),
             StoreError::Busy(_) => {
                 (Exit::Busy, "wait for that process or end it; STIGMER_LOCK_TIMEOUT=SECONDS waits longer")
+            }
+            StoreError::Patience { .. } => {
+                (Exit::Config, "give it a whole number, such as 120, or leave it out: then it is a minute")
             }
             StoreError::NoSpace { .. } => (
                 Exit::Io,
@@ -307,6 +317,9 @@ impl From<SeenError> for Failure {
 impl From<SigningError> for Failure {
     fn from(error: SigningError) -> Self {
         let (exit, hint) = match error {
+            SigningError::Io(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Self::from(error).hint("give another name, or move the old key to where it is kept");
+            }
             SigningError::Io(error) => return error.into(),
             SigningError::Key(error) => return error.into(),
             SigningError::NotAKey { .. } => {

@@ -8,6 +8,10 @@ use crate::home::Home;
 use crate::store::{self, Depth, How, Lease, Progress, StoreError};
 use std::path::{Path, PathBuf};
 
+/// What to do where no program may be run, as `platform::is_noexec` tells.
+pub const NOEXEC_HINT: &str =
+    "its file system is mounted noexec: set STIGMER_HOME to a directory where programs may run";
+
 /// A component that can be run now.
 #[derive(Debug)]
 pub struct Ready {

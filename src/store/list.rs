@@ -21,7 +21,8 @@ pub struct Listed {
     pub complete: bool,
     /// Whether it is known to be on disk.
     pub durable: bool,
-    /// When it was last used, in seconds since the epoch, to the hour.
+    /// When it was last used, in seconds since the epoch, to the hour. Other programs get it as RFC 3339 in UTC.
+    #[serde(serialize_with = "as_text")]
     pub last_use: Option<u64>,
     /// The processes that use it, as far as the system tells. Empty until [`Listed::find_users`] is asked.
     pub in_use_by: Vec<u32>,
@@ -43,6 +44,13 @@ impl Listed {
         let last = SystemTime::UNIX_EPOCH + Duration::from_secs(self.last_use.unwrap_or(0));
         SystemTime::now().duration_since(last).unwrap_or_default()
     }
+}
+
+#[expect(clippy::ref_option, reason = "the library gives a reference to the field")]
+fn as_text<S: serde::Serializer>(seconds: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = |seconds: u64| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    let text = seconds.and_then(time).map(|time| humantime::format_rfc3339_seconds(time).to_string());
+    text.serialize(serializer)
 }
 
 /// The processes that were started from the entry by its path, and so without a lease.

@@ -12,7 +12,7 @@ const PATIENCE_VARIABLE: &str = "STIGMER_LOCK_TIMEOUT";
 
 /// Takes the lock at `path`, and tells `progress` if that means waiting.
 pub(super) fn take(path: &Path, doing: &str, progress: &dyn Progress) -> Result<Lock, StoreError> {
-    let at_most = patience();
+    let at_most = patience()?;
     Lock::acquire(path, doing, at_most, &mut |holder| progress.waiting(holder, at_most)).map_err(|error| {
         match error {
             LockError::Io(error) => error.into(),
@@ -21,7 +21,10 @@ pub(super) fn take(path: &Path, doing: &str, progress: &dyn Progress) -> Result<
     })
 }
 
-fn patience() -> Duration {
-    let set = std::env::var(PATIENCE_VARIABLE).ok().and_then(|text| text.parse().ok());
-    set.map_or(PATIENCE, Duration::from_secs)
+fn patience() -> Result<Duration, StoreError> {
+    let Some(set) = std::env::var_os(PATIENCE_VARIABLE).filter(|set| !set.is_empty()) else {
+        return Ok(PATIENCE);
+    };
+    let seconds = set.to_str().and_then(|text| text.parse().ok());
+    seconds.map(Duration::from_secs).ok_or(StoreError::Patience { variable: PATIENCE_VARIABLE, value: set })
 }

@@ -76,6 +76,14 @@ pub enum StoreError {
     /// Somebody else held the lock for as long as we were ready to wait.
     #[error(transparent)]
     Busy(LockError),
+    /// The variable that says how long to wait is not understood.
+    #[error("{variable} is {value:?}, which is no number of seconds")]
+    Patience {
+        /// Its name.
+        variable: &'static str,
+        /// What it is set to.
+        value: std::ffi::OsString,
+    },
     /// There is not enough room.
     #[error("`{}` needs {} but only {} is free", path.display(), crate::store::bytes(*needed), crate::store::bytes(*free))]
     NoSpace {

@@ -10,6 +10,7 @@
 //! parent's death, which ends the component should the attendant be killed, is bound to a thread.
 
 use super::protocol::{Handshake, write_line};
+use crate::component::NOEXEC_HINT;
 use crate::platform::{self, ANNOUNCEMENT, Forks, Tree};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -70,7 +71,9 @@ pub fn run(program: &Path, args: &[OsString]) -> Result<u8, AttendError> {
     platform::in_announced_session(&mut command, announce);
     let child = command.spawn().map_err(|source| {
         let error = AttendError::Start { program: program.display().to_string(), source };
-        let failed = Handshake::Failed { reason: error.to_string(), hint: None };
+        let barred = matches!(&error, AttendError::Start { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
+        let hint = (barred && platform::is_noexec(program)).then(|| NOEXEC_HINT.to_owned());
+        let failed = Handshake::Failed { reason: error.to_string(), hint };
         // If nobody listens, the exit code still tells.
         let _ = write_line(io::stdout().lock(), &failed);
         error

@@ -92,23 +92,27 @@ pub fn tidy(home: &Home) {
     }
 }
 
-/// Ends the supervisor described by `state`, which does not answer, and everything below it; then what earlier was left.
+/// Ends the supervisor described by `state`, which does not answer, and everything below it, on behalf of the command `by`; then
+/// what earlier was left.
 ///
 /// # Errors
 /// It cannot be ended.
-pub fn end_hung(home: &Home, state: &ServerState) -> Result<(), SuperviseError> {
+pub fn end_hung(home: &Home, state: &ServerState, by: &str) -> Result<(), SuperviseError> {
     let Identity { pid, started, .. } = state.identity;
     if state.identity.is_alive() && !platform::end_tree(pid, started, STOP_PATIENCE).left.is_empty() {
         return Err(SuperviseError::Hung { pid });
     }
-    end_remains(home).map(drop)
+    end_remains(home)?;
+    note_end(home, &state.instance, by);
+    Ok(())
 }
 
-/// Ends process `pid`, the supervisor of `home` that did not leave word of itself, and everything below it.
+/// Ends process `pid`, the supervisor of `home` that did not leave word of itself, and everything below it, on
+/// behalf of the command `by`.
 ///
 /// # Errors
 /// The system does not confirm that this process holds the supervisor's lock, or it cannot be ended.
-pub fn end_nameless(home: &Home, pid: u32) -> Result<(), SuperviseError> {
+pub fn end_nameless(home: &Home, pid: u32, by: &str) -> Result<(), SuperviseError> {
     // The id is from the lock's file, where anything can be written. Who it is comes first: an id that is somebody else's by the
     // time it is confirmed does not fit any more.
     let Some(identity) = Identity::of(pid).filter(|_| lock::server_is_held_by(home, pid)) else {
@@ -117,7 +121,15 @@ pub fn end_nameless(home: &Home, pid: u32) -> Result<(), SuperviseError> {
     if !platform::end_tree(pid, identity.started, STOP_PATIENCE).left.is_empty() {
         return Err(SuperviseError::Hung { pid });
     }
-    end_remains(home).map(drop)
+    end_remains(home)?;
+    note_end(home, "", by);
+    Ok(())
+}
+
+/// Leaves word that it was the command `by` that ended the supervisor, which could not say so itself.
+fn note_end(home: &Home, instance: &str, by: &str) {
+    // A record that cannot be written is one line less in a later `status`.
+    let _ = LastEnd::now(instance, Why::Asked { by: Some(by.to_owned()) }).write(home);
 }
 
 fn look_at(home: &Home, state: ServerState) -> Found {

@@ -236,7 +236,9 @@ impl EnvironmentError {
                 "pass fewer: see `[agent-runner] environment` in config.toml, and secrets.env".to_owned()
             }
             Self::Exposed { path, .. } => format!("`chmod 600 '{}'`", path.display()),
-            Self::Syntax { .. } => "docs/configuration.md says what the file may hold".to_owned(),
+            Self::Syntax { .. } => {
+                format!("{}/configuration.md says what the file may hold", crate::DOCS_URL)
+            }
         }
     }
 }

@@ -5,12 +5,14 @@
 //! pause gets it, and no byte beyond the expected ones is read. Every request is made with the address of the source, never with
 //! the one a redirect led to, because those expire.
 
+use super::headers::{check_range, content_length, retry_after, strong_tag};
+use super::proxy::ProxyError;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::http::{Response, StatusCode, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, ResponseExt};
 
@@ -103,6 +105,17 @@ pub struct Manner {
     pub stall: Duration,
 }
 
+/// Why no requests can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The certificates to trust.
+    #[error(transparent)]
+    Certificates(#[from] io::Error),
+    /// The proxy to ask.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
+
 /// Makes requests.
 #[derive(Debug)]
 pub struct Client {
@@ -121,8 +134,8 @@ impl Client {
     /// A client. For addresses on this machine, `direct`, no proxy is asked.
     ///
     /// # Errors
-    /// The file with certificates cannot be read or has none.
-    pub fn new(manner: &Manner, direct: bool) -> io::Result<Self> {
+    /// The file with certificates cannot be read or has none, or the environment names a proxy that is none.
+    pub fn new(manner: &Manner, direct: bool) -> Result<Self, ClientError> {
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(certificates(manner.ca_file.as_deref())?)))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -133,7 +146,7 @@ impl Client {
             .user_agent(format!("stigmer/{}", crate::VERSION))
             .accept_encoding("identity")
             .max_redirects(10)
-            .proxy(if direct { None } else { super::proxy::named() })
+            .proxy(if direct { None } else { super::proxy::named()? })
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
             .timeout_send_request(Some(manner.stall))
@@ -283,7 +296,7 @@ impl Client {
 }
 
 /// Something went wrong.
-enum Trouble {
+pub(super) enum Trouble {
     /// Asking again will not help.
     Final(Why),
     /// It may: after this pause, if the host named one.
@@ -394,41 +407,6 @@ fn refusal(url: &str, response: &Response<Body>) -> Trouble {
     }
 }
 
-/// The pause a host asks for: in seconds, or until a time.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()),
-    }
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// A tag that names these very bytes; a weak one does not.
-fn strong_tag(headers: &HeaderMap) -> Option<String> {
-    let tag = headers.get(header::ETAG)?.to_str().ok()?.trim();
-    (tag.starts_with('"')).then(|| tag.to_owned())
-}
-
-/// Whether the part that came is the one that was asked for: `bytes 100-199/1000`.
-fn check_range(headers: &HeaderMap, start: u64, size: u64) -> Result<(), Trouble> {
-    let text = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let parts = text.trim().strip_prefix("bytes ").and_then(|rest| rest.split_once('/'));
-    let Some((range, total)) = parts else {
-        return Err(Trouble::Final(Why::NoRanges));
-    };
-    if let Ok(found) = total.parse::<u64>()
-        && found != size
-    {
-        return Err(Trouble::Final(Why::Size { found, expected: size }));
-    }
-    let first = range.split_once('-').and_then(|(first, _)| first.parse::<u64>().ok());
-    if first == Some(start) { Ok(()) } else { Err(Trouble::Final(Why::NoRanges)) }
-}
-
 /// The certificates to trust: the system's (or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`), and the ones in `more`.
 fn certificates(more: Option<&Path>) -> io::Result<Vec<Certificate<'static>>> {
     // A certificate of the system that cannot be read is one less to trust, and no reason to give up.
@@ -456,31 +434,6 @@ fn certificates(more: Option<&Path>) -> io::Result<Vec<Certificate<'static>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ureq::http::HeaderValue;
-
-    fn headers(name: header::HeaderName, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn a_pause_is_in_seconds_or_until_a_time() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let asked = |value| retry_after(&headers(header::RETRY_AFTER, value), now);
-        assert_eq!(asked("3"), Some(Duration::from_secs(3)));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(asked("soon"), None);
-    }
-
-    #[test]
-    fn only_the_part_that_was_asked_for_is_taken() {
-        let check = |value| check_range(&headers(header::CONTENT_RANGE, value), 100, 1000);
-        assert!(check("bytes 100-199/1000").is_ok());
-        assert!(check("bytes 100-199/*").is_ok());
-        assert!(matches!(check("bytes 0-199/1000"), Err(Trouble::Final(Why::NoRanges))));
-        assert!(matches!(check("items 1-2/3"), Err(Trouble::Final(Why::NoRanges))));
-        assert!(matches!(check("bytes 100-199/999"), Err(Trouble::Final(Why::Size { found: 999, .. }))));
-    }
 
     #[test]
     fn patience_ends_without_progress_and_lasts_with_it() {
@@ -493,11 +446,5 @@ mod tests {
         assert_eq!(failures, Some(BREAKS));
         let endless = Trouble::Passing(Why::Status(429), Some(Duration::from_secs(3600)));
         assert!(matches!(Patience::new().bear(endless, false), Err(Why::Later(_))));
-    }
-
-    #[test]
-    fn a_weak_tag_names_no_bytes() {
-        assert_eq!(strong_tag(&headers(header::ETAG, "W/\"x\"")), None);
-        assert_eq!(strong_tag(&headers(header::ETAG, "\"x\"")), Some("\"x\"".into()));
     }
 }

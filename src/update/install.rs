@@ -130,7 +130,7 @@ impl Installed {
             && !matches!(plan.fetching, super::plan::Fetching::Whole)
         {
             remarks
-                .push(format!("the whole file was fetched, because of parts one could not be had: {error}"));
+                .push(format!("the whole file was fetched, because one of its parts could not be: {error}"));
             plan = Plan::new(&recipe, |number| staging.has(number), true);
             progress.end();
             progress.begin("fetching", plan.sums.fetch_bytes);

@@ -23,6 +23,7 @@ mod error;
 mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
+mod headers;
 mod http;
 mod identity;
 mod index;
@@ -49,7 +50,7 @@ mod trust;
 pub use apply::{ApplyError, previous_of};
 pub use describe::{Described, describe};
 pub use error::UpdateError;
-pub use http::{Client, FetchError, Manner, Why};
+pub use http::{Client, ClientError, FetchError, Manner, Why};
 pub use identity::{Identity, IdentityError};
 pub use index::{Chunk, Code, IndexLimits, Placed, Run, Segment, UpdateIndex, What, Whole};
 pub use install::{Installation, Installed};

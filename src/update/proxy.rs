@@ -8,8 +8,17 @@ use ureq::Proxy;
 /// In this order: releases are asked for with `https`, so what is said for it comes first.
 const NAMES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"];
 
-/// The proxy to ask, if there is one. One that cannot be understood is none, as elsewhere.
-pub(super) fn named() -> Option<Proxy> {
+/// A variable that names a proxy, and not so that it could be asked. To go on without it would tell the world what was to be
+/// told to the proxy alone.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable} does not name a proxy that can be asked")]
+pub struct ProxyError {
+    /// The variable. What it holds may be a password, and is not repeated.
+    pub variable: &'static str,
+}
+
+/// The proxy to ask, if there is one.
+pub(super) fn named() -> Result<Option<Proxy>, ProxyError> {
     read(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
 }
 
@@ -19,8 +28,12 @@ pub(super) fn shown(proxy: &Proxy) -> String {
     format!("{scheme}://{}:{}", proxy.host(), proxy.port())
 }
 
-fn read(variable: impl Fn(&str) -> Option<String>) -> Option<Proxy> {
-    let found = NAMES.iter().find_map(|name| Proxy::new(variable(name)?.trim()).ok())?;
+fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Proxy>, ProxyError> {
+    let Some((name, address)) = NAMES.iter().find_map(|name| Some((name, variable(name)?))) else {
+        return Ok(None);
+    };
+    let unusable = || ProxyError { variable: name };
+    let found = Proxy::new(address.trim()).map_err(|_| unusable())?;
     let mut proxy = Proxy::builder(found.protocol()).host(found.host()).port(found.port());
     if let Some(name) = found.username() {
         proxy = proxy.username(name);
@@ -36,33 +49,36 @@ fn read(variable: impl Fn(&str) -> Option<String>) -> Option<Proxy> {
             proxy = proxy.no_proxy(&format!(".{entry}"));
         }
     }
-    proxy.build().ok()
+    proxy.build().map(Some).map_err(|_| unusable())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with(variables: &[(&str, &str)]) -> Option<Proxy> {
+    fn with(variables: &[(&str, &str)]) -> Result<Option<Proxy>, ProxyError> {
         read(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
     }
 
     #[test]
     fn the_nearest_variable_counts_and_keeps_its_name_and_password() {
-        assert!(with(&[("NO_PROXY", "*")]).is_none());
-        assert!(with(&[("HTTPS_PROXY", "nonsense://x")]).is_none());
+        assert!(with(&[("NO_PROXY", "*")]).unwrap().is_none());
+        let error =
+            with(&[("HTTPS_PROXY", "nonsense://me:secret@x"), ("ALL_PROXY", "http://p:1")]).unwrap_err();
+        assert_eq!(error.to_string(), "HTTPS_PROXY does not name a proxy that can be asked");
         let all = [("ALL_PROXY", "socks5://all:1"), ("https_proxy", "http://me:a%2Fb%40c@near:3128/")];
-        let proxy = with(&all).unwrap();
+        let proxy = with(&all).unwrap().unwrap();
         assert_eq!(shown(&proxy), "http://near:3128");
         assert_eq!((proxy.username(), proxy.password()), (Some("me"), Some("a/b@c")));
-        assert_eq!(shown(&with(&all[..1]).unwrap()), "socks5://all:1");
-        assert_eq!(shown(&with(&[("ALL_PROXY", "[::1]:8080")]).unwrap()), "http://[::1]:8080");
+        assert_eq!(shown(&with(&all[..1]).unwrap().unwrap()), "socks5://all:1");
+        assert_eq!(shown(&with(&[("ALL_PROXY", "[::1]:8080")]).unwrap().unwrap()), "http://[::1]:8080");
     }
 
     #[test]
     fn a_name_without_proxy_stands_for_all_below_it_wherever_blanks_are() {
-        let proxy =
-            with(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "one.test, Two.test,.three.test")]).unwrap();
+        let proxy = with(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "one.test, Two.test,.three.test")])
+            .unwrap()
+            .unwrap();
         let direct = |host: &str| proxy.is_no_proxy(&format!("https://{host}/x").parse().unwrap());
         for host in ["one.test", "a.one.test", "two.test", "a.two.test", "a.three.test"] {
             assert!(direct(host), "{host}");

@@ -6,6 +6,9 @@ use crate::support::{
 };
 use std::path::Path;
 
+/// A public key; whose, does not matter here. It is the one minisign's own documentation shows.
+const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
 /// Asks, and gives the line of the check `name`: verdict, detail, next step.
 #[track_caller]
 fn ask(world: &World, exe: &Path, name: &str) -> (String, String, String) {
@@ -154,4 +157,27 @@ fn a_mount_that_forbids_writing_or_programs_or_has_no_room_is_named() {
     mount(&["-o", "remount,ro"], world.home());
     let (verdict, detail, _) = ask(&world, exe, "home");
     assert_eq!((verdict.as_str(), detail.contains("ead-only")), ("problem", true), "{detail}");
+}
+
+#[test]
+fn settings_of_the_update_that_cannot_work_are_a_problem() {
+    let world = World::new();
+    let exe = world.copy_of(Payload::One);
+    std::fs::create_dir_all(world.home()).expect("made");
+    for (setting, expected) in
+        [("url = \"ftp://x\"", "ftp://x"), ("ca_file = \"/nonexistent/ca.pem\"", "/nonexistent/ca.pem")]
+    {
+        let text = format!("[update]\ntrusted_keys = [\"{KEY}\"]\n{setting}\n");
+        std::fs::write(world.home().join("config.toml"), text).expect("written");
+        let (verdict, detail, next) = ask(&world, &exe, "update");
+        assert_eq!((verdict.as_str(), detail.contains(expected)), ("problem", true), "{detail}");
+        assert!(next.contains("mend [update] in config.toml"), "{next}");
+    }
+    let mut command = world.command(&exe, &["doctor", "--json"]);
+    std::fs::write(world.home().join("config.toml"), format!("[update]\ntrusted_keys = [\"{KEY}\"]\n"))
+        .expect("written");
+    let ran = run(command.env("HTTPS_PROXY", "nonsense://me:secret@proxy"));
+    let (verdict, detail, _) = line(&ran, "update");
+    assert_eq!((verdict.as_str(), detail.contains("HTTPS_PROXY")), ("problem", true), "{detail}");
+    assert!(!ran.out.contains("secret"), "{}", ran.out);
 }

@@ -51,6 +51,19 @@ fn a_lock_that_is_never_released_is_named_and_ends_the_wait() {
 }
 
 #[test]
+fn a_patience_that_is_no_number_is_refused_and_not_guessed() {
+    let world = World::new();
+    for garbage in ["1m", "-1", "1.5"] {
+        let mut command = world.command(carrier(Payload::One), &["exec", NAME]);
+        run(command.env("STIGMER_LOCK_TIMEOUT", garbage)).code(78).says(&[
+            &format!("STIGMER_LOCK_TIMEOUT is {garbage:?}, which is no number of seconds"),
+            "hint: give it a whole number",
+        ]);
+    }
+    world.assert_nothing_published();
+}
+
+#[test]
 fn a_holder_who_says_nothing_is_still_waited_for() {
     let world = World::new();
     let lock = hold(&world, "x");

@@ -11,7 +11,7 @@ use leaks::Leaks;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 use stigmer::platform;
 
@@ -285,6 +285,15 @@ pub(crate) fn text(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
+}
+
+/// Waits for the end of a child; one that does not end is a failure and not a wait for ever.
+pub(crate) fn ends(child: &mut Child) -> ExitStatus {
+    let pid = child.id();
+    if let Some(started) = platform::process_started(pid) {
+        assert!(platform::wait_for_end(pid, started, LIMIT), "process {pid} does not end");
+    }
+    child.wait().expect("a status")
 }
 
 pub(crate) fn json(output: &Output) -> Value {

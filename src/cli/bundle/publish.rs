@@ -183,8 +183,10 @@ impl From<PublishError> for Failure {
             PublishError::Bundle(error) => error.into(),
             PublishError::Trust(error) => error.into(),
             PublishError::Signing(error) => error.into(),
-            PublishError::Refused { .. } => Self::from_error(Exit::Failed, &error)
-                .hint("what is published stays what it is: docs/releasing.md says how a release is made"),
+            PublishError::Refused { .. } => Self::from_error(Exit::Failed, &error).hint(format!(
+                "what is published stays what it is: {}/releasing.md says how a release is made",
+                crate::DOCS_URL
+            )),
         }
     }
 }

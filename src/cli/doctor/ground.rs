@@ -87,7 +87,7 @@ fn settings(home: &Home) -> Check {
             return Check::problem(
                 "settings",
                 crate::supervise::chain(&error),
-                format!("mend `{}`; docs/configuration.md lists every key", path.display()),
+                format!("mend `{}`; {}/configuration.md lists every key", path.display(), crate::DOCS_URL),
             );
         }
     };

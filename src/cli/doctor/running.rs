@@ -6,6 +6,7 @@ use crate::home::Home;
 use crate::platform::{self, PortHolder};
 use crate::supervise::client::{self, Found};
 use crate::supervise::control::Status;
+use crate::supervise::last_end::{LastEnd, Why};
 use crate::supervise::lifecycle::Phase;
 use crate::supervise::skew;
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,7 +18,7 @@ pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
             checks.extend(components(&status));
         }
         Found::Absent => {
-            checks.push(Check::ok("server", "does not run; `stigmer server` starts it"));
+            checks.push(absent(home));
             checks.push(port(home));
         }
         Found::Crashed { state, .. } => {
@@ -45,6 +46,20 @@ pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
             format!("its supervisor (process {pid}) runs and cannot be asked: {error}"),
             "check who owns that file; `stigmer server stop --now` ends the supervisor without asking",
         )),
+    }
+}
+
+/// Nothing runs. If that is so because the last start failed, it is no accident.
+fn absent(home: &Home) -> Check {
+    match LastEnd::read(home).map(|end| end.why) {
+        Some(Why::StartFailed { failure }) => Check::warning(
+            "server",
+            format!("does not run; the last start failed: {}: {}", failure.component, failure.reason),
+            failure.hint.unwrap_or_else(|| {
+                "`stigmer server status` says more of it; mend that and start again".to_owned()
+            }),
+        ),
+        _ => Check::ok("server", "does not run; `stigmer server` starts it"),
     }
 }
 

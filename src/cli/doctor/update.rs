@@ -38,6 +38,13 @@ fn state(home: &Home) -> Check {
         }
         Ok(_) => {}
     }
+    if let Err(failure) = crate::cli::self_update::settings_work(&settings) {
+        return Check::problem(
+            "update",
+            failure.message(),
+            "mend [update] in config.toml, or the variable that is named",
+        );
+    }
     let notice = Notice::read(home);
     let current = crate::VERSION.parse::<Version>();
     match notice.heard() {

@@ -1,7 +1,7 @@
 //! What can go wrong with an update, in words for people. In every case the installed program is what it was.
 
 use crate::cli::{Exit, Failure};
-use crate::update::{ApplyError, FetchError, Owner, UpdateError, Why};
+use crate::update::{ApplyError, ClientError, FetchError, Owner, UpdateError, Why};
 use std::io;
 use std::path::Path;
 
@@ -16,10 +16,16 @@ pub(super) fn channel(reason: String) -> Failure {
     Failure::new(Exit::Config, reason).hint("it stands in config.toml: [update] channel")
 }
 
-/// The certificates of the configuration cannot be used.
-pub(super) fn certificates(error: &io::Error) -> Failure {
-    Failure::from_error(Exit::Config, error)
-        .hint("it is named in config.toml: [update] ca_file; it has certificates in PEM form")
+/// The certificates of the configuration cannot be used, or the proxy of the environment.
+pub(super) fn client(error: &ClientError) -> Failure {
+    Failure::from_error(Exit::Config, error).hint(match error {
+        ClientError::Certificates(_) => {
+            "it is named in config.toml: [update] ca_file; it has certificates in PEM form"
+        }
+        ClientError::Proxy(_) => {
+            "an address looks like http://proxy.example:3128; unset the variable to ask without a proxy"
+        }
+    })
 }
 
 /// A build whose own version is none.

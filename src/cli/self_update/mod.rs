@@ -21,6 +21,20 @@ use semver::Version;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Which release is to be taken.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// Take this release and not the newest
+    #[arg(long, value_name = "VERSION")]
+    version: Option<Version>,
+    /// Take what is released on this channel, or is stable [default: stable, or `update.channel` of the configuration]
+    #[arg(long, value_name = "NAME")]
+    channel: Option<Channel>,
+    /// Accept a version older than this one
+    #[arg(long)]
+    allow_downgrade: bool,
+}
+
 /// Replace this executable by the newest release, or go back to the one before
 ///
 /// Fetches what changed and nothing else, checks every byte against a signed description, lets the new executable check itself,
@@ -41,15 +55,8 @@ pub(super) struct Args {
     /// Take this carrier instead of fetching one; its .index.json and .minisig must lie beside it
     #[arg(long, group = "mode", value_name = "FILE", conflicts_with_all = ["version", "channel", "no_delta"])]
     offline: Option<PathBuf>,
-    /// Take this release and not the newest
-    #[arg(long, value_name = "VERSION")]
-    version: Option<Version>,
-    /// Take what is released on this channel, or is stable [default: stable, or `update.channel` of the configuration]
-    #[arg(long, value_name = "NAME")]
-    channel: Option<Channel>,
-    /// Accept a version older than this one
-    #[arg(long)]
-    allow_downgrade: bool,
+    #[command(flatten)]
+    which: Which,
     /// Fetch the whole file, also where parts would do
     #[arg(long)]
     no_delta: bool,
@@ -106,15 +113,11 @@ impl Brought {
 }
 
 /// Replaces this executable by what is wanted, unless that is installed; for a command that goes on from there.
-pub(super) fn bring(
-    home: &Home,
-    channel: Option<Channel>,
-    wanted: &Request,
-    output: Output,
-) -> Result<(Installed, Brought), Failure> {
+pub(super) fn bring(home: &Home, which: Which, output: Output) -> Result<(Installed, Brought), Failure> {
+    let Which { version, channel, allow_downgrade } = which;
     let installed = replaceable(home)?;
     let settled = Settled::new(home.clone(), installed, channel)?;
-    let brought = settled.bring(wanted, output)?;
+    let brought = settled.bring(&Request { version, allow_downgrade, no_delta: false }, output)?;
     Ok((settled.installed, brought))
 }
 
@@ -139,12 +142,29 @@ impl Args {
         if self.rollback {
             return roll_back(&home, &installed, output);
         }
-        let settled = Settled::new(home, installed, self.channel.clone())?;
+        let settled = Settled::new(home, installed, self.which.channel.clone())?;
         match &self.offline {
-            Some(file) => settled.by_file(file, self.allow_downgrade, output),
+            Some(file) => settled.by_file(file, self.which.allow_downgrade, output),
             None => settled.by_source(&self, output),
         }
     }
+}
+
+/// Whether requests could be made with these settings: the address, the certificates, the proxy.
+pub(super) fn settings_work(settings: &config::Update) -> Result<(), Failure> {
+    client_of(settings, &source_of(settings)?).map(drop)
+}
+
+/// Where releases are: as the environment says, or the settings, or as everywhere.
+fn source_of(settings: &config::Update) -> Result<Source, Failure> {
+    let named = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty());
+    let url = named.or_else(|| settings.url.clone());
+    Ok(Source::parse(url.as_deref().unwrap_or(DEFAULT_URL)).map_err(UpdateError::from)?)
+}
+
+fn client_of(settings: &config::Update, source: &Source) -> Result<Client, Failure> {
+    let manner = Manner { ca_file: settings.ca_file.clone(), stall: settings.stall_timeout };
+    Client::new(&manner, source.is_local()).map_err(|error| failure::client(&error))
 }
 
 impl Settled {
@@ -168,14 +188,11 @@ impl Settled {
     }
 
     pub(super) fn source(&self) -> Result<Source, Failure> {
-        let named = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty());
-        let url = named.or_else(|| self.settings.url.clone());
-        Ok(Source::parse(url.as_deref().unwrap_or(DEFAULT_URL)).map_err(UpdateError::from)?)
+        source_of(&self.settings)
     }
 
     pub(super) fn client(&self, source: &Source) -> Result<Client, Failure> {
-        let manner = Manner { ca_file: self.settings.ca_file.clone(), stall: self.settings.stall_timeout };
-        Client::new(&manner, source.is_local()).map_err(|error| failure::certificates(&error))
+        client_of(&self.settings, source)
     }
 
     pub(super) fn offer(
@@ -191,8 +208,8 @@ impl Settled {
 
     fn by_source(&self, args: &Args, output: Output) -> Outcome {
         let wanted = Request {
-            version: args.version.clone(),
-            allow_downgrade: args.allow_downgrade,
+            version: args.which.version.clone(),
+            allow_downgrade: args.which.allow_downgrade,
             no_delta: args.no_delta,
         };
         if !args.check && !args.dry_run {
@@ -202,7 +219,7 @@ impl Settled {
         if args.check || !wanted.is_for(&self.current, &offer) {
             return Checked::new(&self.current, &offer).print(output);
         }
-        refuse_downgrade(&self.current, &offer.release.version, args.allow_downgrade)?;
+        refuse_downgrade(&self.current, &offer.release.version, args.which.allow_downgrade)?;
         let chosen = self.describe(&client, &offer, output)?;
         let sums = self.installed.plan(&chosen, args.no_delta);
         Planned::new(&self.current, &chosen.index, self.installed.path(), sums).print(output)

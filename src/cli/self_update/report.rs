@@ -152,7 +152,7 @@ impl Updated {
             output.note(format_args!("  what is new: {notes}"));
         }
         if self.server_running {
-            hint(output, "the platform still runs the version before; `stigmer server restart` changes that");
+            hint(output, "what runs goes on as it was; `stigmer server restart` moves it over");
         }
         hint(
             output,
@@ -181,7 +181,7 @@ pub(super) fn rolled_back(path: &Path, version: &str, server_running: bool, outp
     }
     output.line(format_args!("stigmer {version} is installed again; it was {}", crate::VERSION))?;
     if server_running {
-        hint(output, "the platform still runs the version before; `stigmer server restart` changes that");
+        hint(output, "what runs goes on as it was; `stigmer server restart` moves it over");
     }
     hint(output, "`stigmer self-update --rollback` once more undoes it");
     Ok(0)

@@ -7,11 +7,11 @@ use crate::cli::progress::Shown;
 use crate::home::Home;
 use crate::supervise::LaunchEvent;
 use crate::supervise::launch::{self, StartRequest};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use crate::supervise::logs::watch::Watch;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-/// How soon a new line is shown.
-const GLANCE: Duration = Duration::from_millis(100);
 
 /// How long the last lines may take to be printed: whoever reads them may have fallen asleep.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -61,8 +61,10 @@ pub(super) fn run(home: &Home, request: &StartRequest, output: Output) -> Outcom
 /// Prints what the components say. In a thread of its own, because a terminal can be held and a pipe can be full, and the
 /// supervisor must not wait for either.
 struct Printer {
-    /// Everything is ready: there is something to print. Printing ends with the last sender.
+    /// Everything is ready: there is something to print. If that is never so, nothing is.
     ready: mpsc::Sender<()>,
+    ended: Arc<AtomicBool>,
+    waker: mpsc::SyncSender<()>,
     done: mpsc::Receiver<()>,
 }
 
@@ -71,28 +73,35 @@ impl Printer {
         let (ready, words) = mpsc::channel();
         let (printed, done) = mpsc::channel();
         // From here on, so that what is said before everything is ready is printed as well.
+        let mut watch = Watch::new(&home.logs());
         let following = logs::Following::new(home, output);
+        let ended = Arc::new(AtomicBool::new(false));
+        let (waker, is_over) = (watch.waker(), ended.clone());
         std::thread::spawn(move || {
             let _printed = printed;
             // Logs that cannot be read are no reason not to run.
             let Ok(mut following) = following else { return };
-            let mut next = words.recv().map_err(|_| RecvTimeoutError::Disconnected);
-            while matches!(next, Ok(()) | Err(RecvTimeoutError::Timeout)) {
-                if following.show().is_err() {
+            if words.recv().is_err() {
+                return;
+            }
+            loop {
+                // Asked first: what was said before the end is printed.
+                let is_last = is_over.load(Ordering::SeqCst);
+                if following.show().is_err() || is_last {
                     return;
                 }
-                next = words.recv_timeout(GLANCE);
-                if matches!(next, Err(RecvTimeoutError::Disconnected)) {
-                    let _ = following.show();
-                }
+                watch.wait();
             }
         });
-        Self { ready, done }
+        Self { ready, ended, waker, done }
     }
 
     /// Returns when the last lines are printed.
     fn finish(self) {
         drop(self.ready);
+        self.ended.store(true, Ordering::SeqCst);
+        // If it is full, the thread has something to look at, and sees the end as well.
+        let _ = self.waker.try_send(());
         // Nothing is ever sent: the end of the thread is the answer.
         let _ = self.done.recv_timeout(LAST_WORDS);
     }

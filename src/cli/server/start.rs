@@ -8,6 +8,7 @@ use crate::component;
 use crate::config::Config;
 use crate::home::Home;
 use crate::store::Depth;
+use crate::supervise::LaunchEvent;
 use crate::supervise::SuperviseError;
 use crate::supervise::client::{Found, Manner, look};
 use crate::supervise::control::Status;
@@ -15,6 +16,8 @@ use crate::supervise::environment::Environment;
 use crate::supervise::launch::{self, StartRequest, Started};
 use crate::supervise::lifecycle::Phase;
 use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 #[derive(Serialize)]
@@ -29,7 +32,12 @@ struct StartReport<'a> {
 pub(super) fn start(home: &Home, request: &StartRequest, wait: bool, output: Output) -> Outcome {
     let began = Instant::now();
     let mut phases = Phases::new(output);
-    let started = launch::start(home, request, wait, &Shown::new(output), &mut |event| phases.show(event));
+    let has_begun = Arc::new(AtomicBool::new(false));
+    explain_interrupt(has_begun.clone(), output);
+    let started = launch::start(home, request, wait, &Shown::new(output), &mut |event| {
+        has_begun.store(!matches!(event, LaunchEvent::Preparing), Ordering::SeqCst);
+        phases.show(event);
+    });
     phases.clear();
     match started? {
         Started::New(status) => {
@@ -53,6 +61,31 @@ pub(super) fn start(home: &Home, request: &StartRequest, wait: bool, output: Out
         }
     }
     Ok(0)
+}
+
+/// Says what an interrupt from the keyboard means: it ends the wait, but not a start that has begun, which is no part of this
+/// terminal.
+fn explain_interrupt(has_begun: Arc<AtomicBool>, output: Output) {
+    /// What shells make of an end by `SIGINT`.
+    const INTERRUPTED: i32 = 130;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // Without one, an interrupt ends the wait silently.
+    let Ok(runtime) = runtime else { return };
+    std::thread::spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_err() {
+            return;
+        }
+        // Behind what the terminal has echoed.
+        output.note("");
+        if has_begun.load(Ordering::SeqCst) {
+            output.note("interrupted; the start goes on");
+            output.hint("`stigmer server status` says how far it is, `stigmer server stop` ends it");
+        } else {
+            output.note("interrupted; nothing was started");
+        }
+        #[expect(clippy::exit, reason = "the thread that waits for the start cannot be ended otherwise")]
+        std::process::exit(INTERRUPTED);
+    });
 }
 
 pub(super) fn report(output: Output, status: &Status, already: Option<&[String]>) -> Result<(), Failure> {

@@ -9,6 +9,9 @@ use crate::supervise::state::ServerState;
 use serde::Serialize;
 use std::time::Instant;
 
+/// What a person who is in a hurry can do.
+const HASTE: &str = "; what takes too long is killed (`stigmer server stop --now` does not wait)";
+
 #[derive(Serialize)]
 struct StopReport {
     was_running: bool,
@@ -41,7 +44,7 @@ pub(super) fn stop(home: &Home, by: &str, manner: Manner, output: Output) -> Res
                 output.note(format_args!(
                     "the supervisor (process {pid}) left no word of itself and is killed"
                 ));
-                client::end_nameless(home, pid)?;
+                client::end_nameless(home, pid, by)?;
                 Ok(true)
             }
             Found::Hung { pid } => Err(failure::hung_unknown(pid)),
@@ -59,7 +62,7 @@ pub(super) fn stop(home: &Home, by: &str, manner: Manner, output: Output) -> Res
             if manner == Manner::Now && pid == state.identity.pid =>
         {
             output.note(format_args!("the supervisor (process {pid}) does not answer and is killed"));
-            client::end_hung(home, &state)?;
+            client::end_hung(home, &state, by)?;
             return Ok(true);
         }
         Found::Hung { pid } => return Err(failure::hung(pid)),
@@ -70,13 +73,19 @@ pub(super) fn stop(home: &Home, by: &str, manner: Manner, output: Output) -> Res
             }
         }
     }
-    let mut waiting = false;
+    // The first answer comes at once, and is worth a line only if it is not the only one; after that, each that is another one.
+    let mut said: Option<String> = None;
     let asked = client::stop(home, &state, by, manner, |waiting_for| {
-        // The first answer comes at once, and is worth a line only if it is not the only one.
-        if waiting && !waiting_for.is_empty() && !output.is_json() {
-            output.note(format_args!("waiting for {}", waiting_for.join(", ")));
+        let names = waiting_for.join(", ");
+        match &said {
+            Some(last) if !names.is_empty() && *last != names && !output.is_json() => {
+                let hint = if last.is_empty() { HASTE } else { "" };
+                output.note(format_args!("waiting for {names}{hint}"));
+                said = Some(names);
+            }
+            Some(_) => {}
+            None => said = Some(String::new()),
         }
-        waiting = true;
     });
     match asked {
         Ok(()) => Ok(true),

@@ -5,15 +5,14 @@
 //! because only it knows how.
 
 use super::{Failure, Output, service, start};
-use crate::cli::self_update::{self, Brought, Request};
+use crate::cli::self_update::{self, Brought, Which};
 use crate::cli::{Exit, Outcome};
 use crate::home::Home;
 use crate::supervise::SuperviseError;
 use crate::supervise::client::{Found, look};
 use crate::supervise::control::Status;
 use crate::supervise::skew;
-use crate::update::{Channel, Installed};
-use semver::Version;
+use crate::update::Installed;
 use serde::Serialize;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -25,15 +24,8 @@ updated. If it does not get ready on the new version, the old one is put back an
 
 #[derive(Debug, clap::Args)]
 pub(super) struct UpdateArgs {
-    /// Take this release and not the newest
-    #[arg(long, value_name = "VERSION")]
-    version: Option<Version>,
-    /// Take what is released on this channel, or is stable [default: stable, or `update.channel` of the configuration]
-    #[arg(long, value_name = "NAME")]
-    channel: Option<Channel>,
-    /// Accept a version older than this one
-    #[arg(long)]
-    allow_downgrade: bool,
+    #[command(flatten)]
+    which: Which,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -58,8 +50,7 @@ pub(super) fn run(home: &Home, args: UpdateArgs) -> Outcome {
         Found::Barred { pid, error } => return Err(SuperviseError::Barred { pid, source: error }.into()),
         Found::Absent | Found::Crashed { .. } => None,
     };
-    let wanted = Request { version: args.version, allow_downgrade: args.allow_downgrade, no_delta: false };
-    let (installed, brought) = self_update::bring(home, args.channel, &wanted, output)?;
+    let (installed, brought) = self_update::bring(home, args.which, output)?;
     let replaced = match &brought {
         Brought::Replaced(updated) => {
             output.note(format_args!("stigmer {} is installed; it was {}", updated.to, updated.from));
@@ -75,7 +66,7 @@ pub(super) fn run(home: &Home, args: UpdateArgs) -> Outcome {
         go_back(home, &installed, status)?;
         let message = format!("the platform does not get ready on stigmer {}", updated.to);
         return Err(Failure::new(Exit::Failed, message)
-            .cause(format!("stigmer {} is installed again, and runs", updated.from))
+            .cause(format!("stigmer {} was put back and runs again", updated.from))
             .hint("what it said is above; `stigmer server logs --since 5m` shows more"));
     }
     let version = replaced.map_or_else(|| crate::VERSION.to_owned(), |updated| updated.to.to_string());
@@ -87,7 +78,9 @@ pub(super) fn run(home: &Home, args: UpdateArgs) -> Outcome {
     match (replaced, running.is_some(), restarts.is_some()) {
         (_, _, true) => output.line(format_args!("the platform runs on stigmer {version}"))?,
         (None, ..) => {
-            output.line(format_args!("stigmer {version} is what is offered, and nothing else runs"))?;
+            output.line(format_args!(
+                "stigmer {version} is the newest that is offered, and it is what is installed and runs"
+            ))?;
         }
         (Some(_), ..) => {
             output.line(format_args!("stigmer {version} is installed; the platform does not run"))?;

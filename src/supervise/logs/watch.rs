@@ -34,6 +34,11 @@ impl Watch {
         watch
     }
 
+    /// What ends a wait from another thread, as something new would.
+    pub fn waker(&self) -> SyncSender<()> {
+        self.tell.clone()
+    }
+
     /// Waits until there may be something new since the last call.
     pub fn wait(&mut self) {
         if self.renew() {
