@@ -1,13 +1,16 @@
 //! A platform of its own for each test: its own home, a port the system chooses, a scripted agent runner, and
 //! a check at the end that nothing of it is left.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test program uses its own part of this")]
+#![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "each test program uses its own part of this")]
 
 pub(crate) mod leaks;
 #[path = "../support/namespace.rs"]
 pub(crate) mod namespace;
+#[path = "../ran/mod.rs"]
+mod ran;
 pub(crate) mod terminal;
 
 use leaks::Leaks;
+pub(crate) use ran::eventually;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -310,18 +313,6 @@ pub(crate) fn component<'a>(status: &'a Value, name: &str) -> &'a Value {
 
 pub(crate) fn pid(value: &Value) -> u32 {
     u32::try_from(value["pid"].as_u64().expect("a pid")).expect("fits")
-}
-
-/// Waits until `done` gives something; for what no event tells of.
-pub(crate) fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(value) = done() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Asks the server; gives the HTTP status and the answer.

@@ -2,20 +2,23 @@
 
 mod carrier;
 mod namespace;
+#[path = "../ran/mod.rs"]
+mod ran;
 mod snapshot;
 mod tools;
 
 pub(crate) use carrier::{NAME, Payload, carrier};
 pub(crate) use namespace::mount;
+pub(crate) use ran::Ran;
 pub(crate) use snapshot::{settle, snapshot};
 pub(crate) use tools::{in_namespace, strace};
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use stigmer::bundle::{Carrier, Digest};
 use stigmer::home::Home;
 use stigmer::store::{Place, Problem};
@@ -30,50 +33,7 @@ pub(crate) struct World {
     home: PathBuf,
 }
 
-/// What became of a command.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: Option<i32>,
-    pub(crate) signal: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            signal: output.status.signal(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-}
-
 impl Ran {
-    /// It ended with this code.
-    #[track_caller]
-    pub(crate) fn code(self, expected: i32) -> Self {
-        assert_eq!(self.code, Some(expected), "{self:#?}");
-        self
-    }
-
-    /// It said all of this on standard error, and what was said is for people.
-    #[track_caller]
-    pub(crate) fn says(self, words: &[&str]) -> Self {
-        for word in words {
-            assert!(self.err.contains(word), "{word:?} is not in {self:#?}");
-        }
-        assert!(!self.err.contains("panicked"), "{self:#?}");
-        self
-    }
-
-    /// The one JSON object on standard output.
-    #[track_caller]
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:#?}"))
-    }
-
     /// The outcome of `cache warm --json`.
     #[track_caller]
     pub(crate) fn outcome(&self) -> String {

@@ -2,6 +2,8 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test program uses its own part of this")]
 
 mod host;
+#[path = "../ran/mod.rs"]
+mod ran;
 mod releases;
 mod ways;
 
@@ -10,12 +12,13 @@ pub(crate) use releases::{
     NEW, OLD, Release, Signer, broken, described, new, old, publish, publish_at, signer,
 };
 
+pub(crate) use ran::{Ran, eventually};
 pub(crate) use ways::{Authority, Lead, Proxy, private};
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration};
 
 /// Longer than anything takes on a busy machine; a test that reaches it has failed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -25,47 +28,6 @@ pub(crate) struct World {
     _dir: tempfile::TempDir,
     root: PathBuf,
     pub(crate) host: Host,
-}
-
-/// What became of a command.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    pub(crate) fn code(self, expected: i32) -> Self {
-        assert_eq!(self.code, Some(expected), "{self:#?}");
-        self
-    }
-
-    /// It said all of this on standard error, in words for people.
-    #[track_caller]
-    pub(crate) fn says(self, words: &[&str]) -> Self {
-        for word in words {
-            assert!(self.err.contains(word), "{word:?} is not in {self:#?}");
-        }
-        assert!(!self.err.contains("panicked"), "{self:#?}");
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:#?}"))
-    }
 }
 
 impl Drop for World {
@@ -226,18 +188,6 @@ pub(crate) fn same(a: &Path, b: &Path) -> bool {
         blake3::hash(&std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
     };
     hash(a) == hash(b)
-}
-
-/// Waits until `done` gives something; for what no event tells of.
-pub(crate) fn eventually<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(value) = done() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Says to a test that it was started by itself.
