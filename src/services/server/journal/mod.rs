@@ -6,17 +6,17 @@
 
 mod execution;
 mod leases;
+mod reading;
 mod report;
 mod writing;
 
 pub use execution::{Error, Event, Execution, ExecutionKind, Phase};
 pub use leases::{Leased, Leases};
+pub(super) use reading::{Standing, standing};
+pub use reading::{events_after, find, is_there_work, list};
 pub use report::{Outcome, Report, Reported};
-pub use writing::{
-    INTERRUPTED, NewExecution, cancel, create, events_after, expire, find, is_there_work, lease, list,
-    report, resume,
-};
-pub(super) use writing::{Standing, holder, standing};
+pub(super) use writing::holder;
+pub use writing::{INTERRUPTED, NewExecution, cancel, create, expire, lease, report, resume};
 
 #[cfg(test)]
 mod tests;

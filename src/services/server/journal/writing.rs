@@ -1,11 +1,11 @@
-//! Reading and adding to journals, inside a transaction that somebody else begins and ends.
+//! Adding to journals, inside a transaction that somebody else begins and ends.
 
+use super::reading::{SELECT, events_after, find, history, one};
 use super::{Error, Event, Execution, ExecutionKind, Leased, Outcome, Phase, Report};
 use crate::services::server::refusal::Refusal;
 use crate::supervise::logs::now;
 use crate::supervise::token::new_instance;
-use rusqlite::types::Value as Column;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
 /// A workflow that so many workers were lost with is not given to another one.
@@ -153,80 +153,6 @@ fn session(tx: &Connection, new: &NewExecution, id: &str) -> Result<String, Refu
     }
 }
 
-const SELECT: &str = "SELECT state, input, output FROM execution";
-
-fn from_row(row: &Row<'_>) -> rusqlite::Result<(String, String, Option<String>)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-}
-
-fn decode((state, input, output): (String, String, Option<String>)) -> Result<Execution, Refusal> {
-    let mut execution: Execution = serde_json::from_str(&state)?;
-    execution.input = serde_json::from_str(&input)?;
-    execution.output = output.map(|output| serde_json::from_str(&output)).transpose()?;
-    Ok(execution)
-}
-
-fn one(tx: &Connection, sql: &str, with: impl rusqlite::Params) -> Result<Option<Execution>, Refusal> {
-    tx.prepare_cached(sql)?.query_row(with, from_row).optional()?.map(decode).transpose()
-}
-
-/// The execution `id`.
-///
-/// # Errors
-/// There is none.
-pub fn find(tx: &Connection, id: &str) -> Result<Execution, Refusal> {
-    one(tx, &format!("{SELECT} WHERE id = ?1"), [id])?
-        .ok_or_else(|| Refusal::missing(format!("there is no execution `{id}`")))
-}
-
-/// The newest executions, with this phase and name if they are given, and older than the id `before`.
-pub fn list(
-    tx: &Connection,
-    phase: Option<&str>,
-    name: Option<&str>,
-    before: Option<&str>,
-    limit: u32,
-) -> Result<Vec<Execution>, Refusal> {
-    let mut sql = format!("{SELECT} WHERE 1");
-    let mut with: Vec<Column> = Vec::new();
-    for (condition, value) in [(" AND phase = ?", phase), (" AND name = ?", name), (" AND id < ?", before)] {
-        if let Some(value) = value {
-            sql.push_str(condition);
-            with.push(value.to_owned().into());
-        }
-    }
-    sql.push_str(" ORDER BY id DESC LIMIT ?");
-    with.push(i64::from(limit).into());
-    let mut statement = tx.prepare_cached(&sql)?;
-    let rows: Vec<_> = statement.query_map(params_from_iter(with), from_row)?.collect::<Result<_, _>>()?;
-    rows.into_iter().map(decode).collect()
-}
-
-/// The events of an execution behind the place `after`, at most `limit` of them.
-pub fn events_after(tx: &Connection, id: &str, after: u64, limit: u32) -> Result<Vec<Event>, Refusal> {
-    let mut statement = tx.prepare_cached(
-        "SELECT seq, time, type, task, data FROM event WHERE execution = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-    )?;
-    let rows = statement.query_map(params![id, after, limit], |row| {
-        let data: String = row.get(4)?;
-        Ok((
-            Event {
-                seq: row.get(0)?,
-                time: row.get(1)?,
-                kind: row.get(2)?,
-                task: row.get(3)?,
-                data: Value::Null,
-            },
-            data,
-        ))
-    })?;
-    rows.map(|row| {
-        let (event, data) = row?;
-        Ok(Event { data: serde_json::from_str(&data)?, ..event })
-    })
-    .collect()
-}
-
 fn write_event(tx: &Connection, id: &str, event: &Event) -> Result<(), Refusal> {
     tx.prepare_cached(
         "INSERT INTO event (execution, seq, time, type, task, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -256,19 +182,6 @@ fn save(tx: &Connection, execution: &Execution) -> Result<(), Refusal> {
     tx.prepare_cached("UPDATE execution SET phase = ?2, output = ?3, state = ?4 WHERE id = ?1")?
         .execute(params![execution.id, execution.phase.word(), output, serde_json::to_string(&state)?])?;
     Ok(())
-}
-
-/// Whether there is an execution of one of `kinds` that nobody holds.
-pub fn is_there_work(tx: &Connection, kinds: &[ExecutionKind]) -> Result<bool, Refusal> {
-    let mut statement = tx.prepare_cached(
-        "SELECT 1 FROM execution WHERE kind = ?1 AND phase IN ('PENDING', 'IN_PROGRESS') AND lease IS NULL LIMIT 1",
-    )?;
-    for kind in kinds {
-        if statement.exists([kind.word()])? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Gives the oldest execution of one of `kinds` that nobody holds to `worker`.
@@ -301,54 +214,6 @@ pub fn lease(
         None => Vec::new(),
     };
     Ok(Some(Leased { lease, lease_ms, definition: serde_json::from_str(&spec)?, execution, events, history }))
-}
-
-/// What was said in a session before the execution `id`, oldest first.
-fn history(tx: &Connection, session: &str, id: &str) -> Result<Vec<Value>, Refusal> {
-    let sql = format!("{SELECT} WHERE session = ?1 AND id < ?2 AND phase = 'COMPLETED' ORDER BY id");
-    let mut statement = tx.prepare_cached(&sql)?;
-    let rows: Vec<_> = statement.query_map([session, id], from_row)?.collect::<Result<_, _>>()?;
-    let mut said = Vec::new();
-    for row in rows {
-        let past = decode(row)?;
-        said.push(json!({"role": "user", "text": past.message}));
-        let answer = past.output.as_ref().map_or(Value::Null, |output| output["text"].clone());
-        said.push(json!({"role": "assistant", "text": answer}));
-    }
-    Ok(said)
-}
-
-/// A lease as the database has it.
-#[derive(Debug)]
-pub(in crate::services::server) struct Standing {
-    /// The lease.
-    pub(in crate::services::server) lease: String,
-    /// Who holds it.
-    pub(in crate::services::server) worker: String,
-    /// What it is about.
-    pub(in crate::services::server) execution: String,
-    /// Whether that is called off.
-    pub(in crate::services::server) cancel: bool,
-    /// The last event of this lease that arrived.
-    pub(in crate::services::server) last_n: u64,
-}
-
-/// The leases that stood when the server ended.
-pub(in crate::services::server) fn standing(tx: &Connection) -> Result<Vec<Standing>, Refusal> {
-    let mut statement = tx.prepare(
-        "SELECT lease, lease_worker, id, lease_n, json_extract(state, '$.cancel_requested')
-         FROM execution WHERE lease IS NOT NULL",
-    )?;
-    let rows = statement.query_map([], |row| {
-        Ok(Standing {
-            lease: row.get(0)?,
-            worker: row.get(1)?,
-            execution: row.get(2)?,
-            last_n: row.get(3)?,
-            cancel: row.get(4)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn held(tx: &Connection, lease: &str) -> Result<(Execution, u64), Refusal> {
