@@ -54,8 +54,8 @@ impl Writer {
         let job: Job = Box::new(move |connection| {
             let outcome = in_savepoint(connection, work);
             Box::new(move |committed| {
-                // Who asked may have gone; what was asked for is done all the same.
-                let _ = sender.send(committed.and(outcome));
+                // Who asked may have gone; what was asked for is done all the same. Its own refusal says more than that of the commit.
+                let _ = sender.send(outcome.and_then(|value| committed.map(|()| value)));
             })
         });
         self.0.send(job).map_err(|_| gone())?;
@@ -63,17 +63,40 @@ impl Writer {
     }
 }
 
+/// Does jobs in one transaction, and takes no more of them than belong into it.
 fn write_together(connection: &Connection, jobs: impl Iterator<Item = Job>) {
-    // If it cannot begin, each request stands alone and hears by itself what the database says.
+    // If it cannot begin, one request stands alone and hears by itself what the database says.
     let begun = connection.execute_batch("BEGIN IMMEDIATE").is_ok();
-    let answers: Vec<Answer> = jobs.map(|job| job(connection)).collect();
-    let committed = if begun { connection.execute_batch("COMMIT").map_err(Refusal::from) } else { Ok(()) };
-    if committed.is_err() {
+    let mut answers: Vec<Answer> = Vec::new();
+    let mut is_undone = false;
+    for job in jobs {
+        answers.push(job(connection));
+        // On a full disk, for one, SQLite ends the whole transaction by itself. What came before is undone with it, and what comes
+        // next must not be done outside of one.
+        is_undone = begun && connection.is_autocommit();
+        if is_undone || !begun {
+            break;
+        }
+    }
+    let committed = match (begun, is_undone) {
+        (_, true) => Err(undone()),
+        (true, false) => connection.execute_batch("COMMIT").map_err(Refusal::from),
+        (false, false) => Ok(()),
+    };
+    // Nothing stays open that the next one would be part of without knowing.
+    if !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
     }
     for answer in answers {
         answer(committed.clone());
     }
+}
+
+fn undone() -> Refusal {
+    Refusal::unavailable(
+        "nothing was kept: the database undid this together with another request that it could not carry out",
+    )
+    .hint("ask again; if it goes on, look whether the disk is full")
 }
 
 fn in_savepoint<T>(
@@ -83,8 +106,11 @@ fn in_savepoint<T>(
     connection.execute_batch("SAVEPOINT request")?;
     let outcome = guarded(connection, work);
     let undo = if outcome.is_err() { "ROLLBACK TO request; " } else { "" };
-    connection.execute_batch(&format!("{undo}RELEASE request"))?;
-    outcome
+    let released = connection.execute_batch(&format!("{undo}RELEASE request"));
+    // Why it was refused says more than that the savepoint has gone with it.
+    let value = outcome?;
+    released?;
+    Ok(value)
 }
 
 /// The thread that reads.
@@ -112,5 +138,57 @@ impl Reader {
         });
         self.0.send(job).map_err(|_| gone())?;
         receiver.await.map_err(|_| gone())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(connection: &Connection, text: &str) -> Result<(), Refusal> {
+        connection.execute("INSERT INTO t (x) VALUES (?1)", [text])?;
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_database_undoes_by_itself_is_answered_with_failure_and_nothing_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.db");
+        let connection = Connection::open(&path).unwrap();
+        // A small database is a small disk.
+        connection.execute_batch("CREATE TABLE t (x TEXT) STRICT; PRAGMA max_page_count = 30").unwrap();
+        let writer = Writer::start(connection).unwrap();
+        let (open, gate) = mpsc::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let [first, second, third, last] = runtime.block_on(async {
+            // All three wait behind the first one, so they share its transaction.
+            let first = writer.run(move |tx| {
+                gate.recv().unwrap();
+                insert(tx, "first")
+            });
+            let second = writer.run(|tx| insert(tx, "second"));
+            let third = writer.run(|tx| insert(tx, &"long".repeat(100_000)));
+            let last = writer.run(|tx| insert(tx, "last"));
+            let opener = async { open.send(()).unwrap() };
+            let (first, second, third, last, ()) = tokio::join!(first, second, third, last, opener);
+            [first, second, third, last]
+        });
+        assert!(third.unwrap_err().to_string().contains("full"), "its own refusal");
+        for undone in [first, second] {
+            assert!(
+                undone.unwrap_err().to_string().contains("together"),
+                "it is not there, and it is said so"
+            );
+        }
+        last.unwrap();
+        let left = Connection::open(&path).unwrap();
+        let kept: Vec<String> = left
+            .prepare("SELECT x FROM t")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(kept, ["last"]);
     }
 }
