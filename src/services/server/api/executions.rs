@@ -1,6 +1,6 @@
 //! Executions, from the side of those who want them.
 
-use super::{App, LONGEST_WAIT, Refusal, parse};
+use super::{App, LONGEST_WAIT, Refusal, parse, to_its_end};
 use crate::services::server::journal::{self, Execution, ExecutionKind, NewExecution, Phase};
 use axum::Json;
 use axum::body::Bytes;
@@ -42,14 +42,18 @@ pub(super) async fn create(
         return Err(Refusal::bad("a key has 1 to 200 bytes, and does not begin with `resume:`"));
     }
     let new = NewExecution { kind, name, message, input, session, key, ..NewExecution::default() };
-    let made = app.store.write(move |tx| journal::create(tx, &new)).await?;
-    app.work.notify_waiters();
-    Ok(answer(made))
+    to_its_end(async move {
+        let made = app.store.write(move |tx| journal::create(tx, &new)).await?;
+        app.work.notify_waiters();
+        Ok(answer(made))
+    })
+    .await
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Filter {
+    kind: Option<ExecutionKind>,
     phase: Option<Phase>,
     name: Option<String>,
     before: Option<String>,
@@ -58,12 +62,20 @@ pub(super) struct Filter {
 
 pub(super) async fn list(
     State(app): State<App>,
-    Query(Filter { phase, name, before, limit }): Query<Filter>,
+    Query(Filter { kind, phase, name, before, limit }): Query<Filter>,
 ) -> Result<Json<Value>, Refusal> {
     let limit = limit.unwrap_or(LISTED).clamp(1, MOST_LISTED);
     let executions = app
         .store
-        .read(move |tx| journal::list(tx, phase.map(Phase::word), name.as_deref(), before.as_deref(), limit))
+        .read(move |tx| {
+            let which = journal::Which {
+                kind: kind.map(ExecutionKind::word),
+                phase: phase.map(Phase::word),
+                name: name.as_deref(),
+                before: before.as_deref(),
+            };
+            journal::list(tx, which, limit)
+        })
         .await?;
     Ok(Json(json!({ "executions": executions })))
 }
@@ -98,10 +110,13 @@ pub(super) async fn cancel(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Json<Execution>, Refusal> {
-    let wanted = id.clone();
-    let reached = app.store.write(move |tx| journal::cancel(tx, &wanted)).await?;
-    app.called_off(&reached);
-    app.store.read(move |tx| journal::find(tx, &id)).await.map(Json)
+    to_its_end(async move {
+        let wanted = id.clone();
+        let reached = app.store.write(move |tx| journal::cancel(tx, &wanted)).await?;
+        app.called_off(&reached);
+        app.store.read(move |tx| journal::find(tx, &id)).await.map(Json)
+    })
+    .await
 }
 
 impl super::Shared {
@@ -118,7 +133,10 @@ pub(super) async fn resume(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Execution>), Refusal> {
-    let made = app.store.write(move |tx| journal::resume(tx, &id)).await?;
-    app.work.notify_waiters();
-    Ok(answer(made))
+    to_its_end(async move {
+        let made = app.store.write(move |tx| journal::resume(tx, &id)).await?;
+        app.work.notify_waiters();
+        Ok(answer(made))
+    })
+    .await
 }

@@ -1,7 +1,7 @@
 //! Executions, from the side of those who do them.
 
 use super::executions::answer;
-use super::{App, LONGEST_WAIT, Refusal, Shared, parse};
+use super::{App, LONGEST_WAIT, Refusal, Shared, parse, to_its_end};
 use crate::services::server::journal::{
     self, Error, Execution, ExecutionKind, Leased, NewExecution, Outcome, Report, Reported,
 };
@@ -43,10 +43,14 @@ pub(super) async fn lease(
         // Looking costs nothing; only taking costs a commit.
         let wanted = kinds.clone();
         if app.store.read(move |tx| journal::is_there_work(tx, &wanted)).await? {
-            let (name, wanted) = (worker.clone(), kinds.clone());
-            let leased = app.store.write(move |tx| journal::lease(tx, &name, &wanted, lease_ms)).await?;
-            if let Some(leased) = leased {
-                return Ok(hand_over(&app, &worker, leased));
+            let (app, worker, wanted) = (App::clone(&app), worker.clone(), kinds.clone());
+            let given = to_its_end(async move {
+                let name = worker.clone();
+                let leased = app.store.write(move |tx| journal::lease(tx, &name, &wanted, lease_ms)).await?;
+                Ok(leased.map(|leased| hand_over(&app, &worker, leased)))
+            });
+            if let Some(answer) = given.await? {
+                return Ok(answer);
             }
         }
         if tokio::time::timeout_at(deadline, woken).await.is_err() {
@@ -90,24 +94,28 @@ fn renew(app: &Shared, lease: &str) -> Result<(bool, u64), Refusal> {
     })
 }
 
-async fn take_in(app: &Shared, lease: String, report: Report) -> Result<(Execution, u64), Refusal> {
+async fn take_in(app: &App, lease: String, report: Report) -> Result<(Execution, u64), Refusal> {
     report.check().map_err(Refusal::bad)?;
-    let is_over = report.outcome.is_some();
-    let wanted = lease.clone();
-    let (execution, last_n, cancelled) =
-        app.store.write(move |tx| journal::report(tx, &wanted, report)).await?;
-    if is_over {
-        app.leases().release(&lease);
-    } else {
-        app.leases().arrived(&lease, last_n);
-    }
-    app.bells.ring(&[&execution.id]);
-    app.called_off(&cancelled);
-    Ok((execution, last_n))
+    let app = App::clone(app);
+    to_its_end(async move {
+        let is_over = report.outcome.is_some();
+        let wanted = lease.clone();
+        let (execution, last_n, cancelled) =
+            app.store.write(move |tx| journal::report(tx, &wanted, report)).await?;
+        if is_over {
+            app.leases().release(&lease);
+        } else {
+            app.leases().arrived(&lease, last_n);
+        }
+        app.bells.ring(&[&execution.id]);
+        app.called_off(&cancelled);
+        Ok((execution, last_n))
+    })
+    .await
 }
 
 async fn end(
-    app: &Shared,
+    app: &App,
     lease: String,
     events: Vec<Reported>,
     outcome: Outcome,
@@ -177,9 +185,8 @@ pub(super) async fn child(
 ) -> Result<(StatusCode, Json<Execution>), Refusal> {
     let Child { task, agent, message, session } = parse(&body)?;
     renew(&app, &lease)?;
-    let made = app
-        .store
-        .write(move |tx| {
+    to_its_end(async move {
+        let made = app.store.write(move |tx| {
             let parent = journal::holder(tx, &lease)?;
             let new = NewExecution {
                 kind: Some(ExecutionKind::Agent),
@@ -190,10 +197,12 @@ pub(super) async fn child(
                 ..NewExecution::default()
             };
             journal::create(tx, &new)
-        })
-        .await?;
-    app.work.notify_waiters();
-    Ok(answer(made))
+        });
+        let made = made.await?;
+        app.work.notify_waiters();
+        Ok(answer(made))
+    })
+    .await
 }
 
 /// Takes an execution from a worker that was not heard of any more.

@@ -178,6 +178,15 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|problem| Refusal::bad(problem.to_string()))
 }
 
+/// Does `work` to its end, also if the client goes away meanwhile: then whatever asks is dropped where it waits, and between a commit
+/// and what has to follow it that would leave a lease that nobody knows of, or somebody waiting who is not told.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(Refusal::internal("this request met a defect in the server")))
+}
+
 #[derive(Serialize)]
 struct ServerStatus {
     version: &'static str,

@@ -38,17 +38,27 @@ pub fn find(tx: &Connection, id: &str) -> Result<Execution, Refusal> {
         .ok_or_else(|| Refusal::missing(format!("there is no execution `{id}`")))
 }
 
-/// The newest executions, with this phase and name if they are given, and older than the id `before`.
-pub fn list(
-    tx: &Connection,
-    phase: Option<&str>,
-    name: Option<&str>,
-    before: Option<&str>,
-    limit: u32,
-) -> Result<Vec<Execution>, Refusal> {
+/// Which executions are wanted: those of which all is true that is given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Which<'a> {
+    /// They are of this kind.
+    pub kind: Option<&'a str>,
+    /// They are in this phase.
+    pub phase: Option<&'a str>,
+    /// They have this name.
+    pub name: Option<&'a str>,
+    /// They are older than this id.
+    pub before: Option<&'a str>,
+}
+
+/// The newest executions of those that are wanted.
+pub fn list(tx: &Connection, which: Which<'_>, limit: u32) -> Result<Vec<Execution>, Refusal> {
+    let Which { kind, phase, name, before } = which;
     let mut sql = format!("{SELECT} WHERE 1");
     let mut with: Vec<Column> = Vec::new();
-    for (condition, value) in [(" AND phase = ?", phase), (" AND name = ?", name), (" AND id < ?", before)] {
+    for (condition, value) in
+        [(" AND kind = ?", kind), (" AND phase = ?", phase), (" AND name = ?", name), (" AND id < ?", before)]
+    {
         if let Some(value) = value {
             sql.push_str(condition);
             with.push(value.to_owned().into());

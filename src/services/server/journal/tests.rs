@@ -125,7 +125,7 @@ fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
 }
 
 fn check(tx: &Connection, known: &mut Known) -> Result<(), Refusal> {
-    for execution in list(tx, None, None, None, u32::MAX)? {
+    for execution in list(tx, Which::default(), u32::MAX)? {
         let events = events_after(tx, &execution.id, 0, u32::MAX)?;
         let places: Vec<u64> = events.iter().map(|event| event.seq).collect();
         assert_eq!(places, (1..=events.len() as u64).collect::<Vec<_>>(), "no gaps");
