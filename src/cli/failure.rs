@@ -25,7 +25,9 @@ pub enum Exit {
     Hung = 4,
     /// Somebody else looks after this installation.
     Managed = 5,
-    /// A bundle is damaged or of an unknown version (`EX_DATAERR`).
+    /// The execution was cancelled.
+    Cancelled = 6,
+    /// A bundle is damaged or of an unknown version, or a file that is to be applied has mistakes (`EX_DATAERR`).
     Damaged = 65,
     /// A host does not answer, or not as it should (`EX_NOHOST`).
     Unreachable = 68,
@@ -41,6 +43,8 @@ pub enum Exit {
     Forbidden = 77,
     /// The configuration or the environment is wrong (`EX_CONFIG`).
     Config = 78,
+    /// Ctrl-C ended the watching, and not what is watched; as shells have it.
+    Left = 130,
 }
 
 impl Exit {
@@ -70,6 +74,8 @@ pub struct Failure {
     /// The exit code.
     pub exit: Exit,
     message: String,
+    /// What else is wrong.
+    more: Vec<String>,
     causes: Vec<String>,
     hints: Vec<String>,
     kind: Option<io::ErrorKind>,
@@ -78,6 +84,8 @@ pub struct Failure {
 #[derive(Serialize)]
 struct JsonFailure<'a> {
     error: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    more: &'a [String],
     causes: &'a [String],
     hints: &'a [String],
     exit_code: u8,
@@ -86,7 +94,14 @@ struct JsonFailure<'a> {
 impl Failure {
     /// A failure with a message.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), causes: Vec::new(), hints: Vec::new(), kind: None }
+        Self {
+            exit,
+            message: message.into(),
+            more: Vec::new(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            kind: None,
+        }
     }
 
     /// A failure from an error, with its chain of causes.
@@ -109,6 +124,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds another thing that is wrong, as bad as the first.
+    #[must_use]
+    pub fn more(mut self, message: impl Into<String>) -> Self {
+        self.more.push(message.into());
         self
     }
 
@@ -140,6 +162,7 @@ impl Failure {
         if json {
             let _ = output.json(&JsonFailure {
                 error: &self.message,
+                more: &self.more,
                 causes: &self.causes,
                 hints: &self.hints,
                 exit_code: self.exit as u8,
@@ -148,6 +171,9 @@ impl Failure {
         }
         let red = console::style("error:").red().bold().for_stderr();
         output.note(format_args!("{red} {}", self.message));
+        for message in &self.more {
+            output.note(format_args!("{red} {message}"));
+        }
         for cause in &self.causes {
             output.note(format_args!("  cause: {cause}"));
         }

@@ -3,16 +3,21 @@
 //! Data goes to standard output, everything said about it to standard error. Colour and progress appear on a terminal
 //! only. A closed pipe is success: whoever closed it has read enough.
 
+mod api;
+mod apply;
 mod bundle;
 mod cache;
 mod doctor;
 mod exec;
+mod execution;
 mod failure;
 mod generate;
 mod internal;
 mod notice;
 mod output;
 mod progress;
+mod resources;
+mod run;
 mod self_update;
 mod server;
 
@@ -39,6 +44,18 @@ pub struct Cli {
 enum Command {
     /// Start, stop and look at the local platform
     Server(server::Args),
+    /// Let the platform have the agents and workflows in files
+    Apply(apply::Args),
+    /// Run an agent or a workflow, and show what it comes to
+    Run(run::Args),
+    /// Look after what was run
+    Execution(execution::Args),
+    /// List agents and workflows
+    List(resources::ListArgs),
+    /// Show an agent or a workflow as it was applied
+    Get(resources::GetArgs),
+    /// Remove an agent or a workflow
+    Delete(resources::DeleteArgs),
     /// Run a bundled component in place of this process
     Exec(exec::Args),
     /// Look after the materialized components
@@ -95,6 +112,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command) -> Outcome {
     match command {
         Command::Server(args) => args.run(),
+        Command::Apply(args) => args.run(),
+        Command::Run(args) => args.run(),
+        Command::Execution(args) => args.run(),
+        Command::List(args) => args.run(),
+        Command::Get(args) => args.run(),
+        Command::Delete(args) => args.run(),
         Command::Exec(args) => args.run(),
         Command::Cache(args) => args.run(),
         Command::Doctor(args) => args.run(),

@@ -2,6 +2,7 @@
 
 pub(super) use crate::store::bytes;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -40,6 +41,11 @@ impl Output {
         writeln!(io::stdout().lock(), "{text}")
     }
 
+    /// Prints lines of data.
+    pub fn text(self, text: &str) -> io::Result<()> {
+        io::stdout().lock().write_all(text.as_bytes())
+    }
+
     /// Prints rows of data in columns as wide as they need, the first row being the header.
     pub fn table<const N: usize>(self, rows: &[[String; N]]) -> io::Result<()> {
         let widths: [usize; N] = std::array::from_fn(|column| {
@@ -56,8 +62,7 @@ impl Output {
 
     /// Prints `value` as one JSON object with its schema version.
     pub fn json<T: Serialize>(self, value: &T) -> io::Result<()> {
-        let text = serde_json::to_string(&WithSchema { schema: JSON_SCHEMA, value })?;
-        self.line(text)
+        self.line(json_text(&WithSchema { schema: JSON_SCHEMA, value })?)
     }
 
     /// Says something to the person, on standard error.
@@ -74,5 +79,46 @@ impl Output {
     /// Whether somebody watches standard error, so that progress makes sense.
     pub fn is_watched(self) -> bool {
         console::user_attended_stderr()
+    }
+}
+
+/// `value` in one line of JSON. What a terminal takes as an order stands in it as an escape, which means the same.
+pub(super) fn json_text<T: Serialize>(value: &T) -> io::Result<String> {
+    let text = serde_json::to_string(value)?;
+    if !text.contains(is_order) {
+        return Ok(text);
+    }
+    // In JSON such characters stand in strings only.
+    Ok(text
+        .chars()
+        .map(|c| if is_order(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() })
+        .collect())
+}
+
+/// Whether a terminal takes it as an order: control characters, and those that change the direction of what stands around them.
+fn is_order(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` as it may be printed on a terminal, in one line.
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
+    let is_order = |c: char| is_order(c) && c != '\t';
+    if !text.contains(is_order) {
+        return Cow::Borrowed(text);
+    }
+    text.chars().map(|c| if is_order(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_gives_no_orders_to_a_terminal() {
+        assert_eq!(harmless("a\x1b[2Jb\u{9b}c\r\td"), "a\\u{1b}[2Jb\\u{9b}c\\r\td");
+        let text = "\u{9b}\u{202e}\x1b\n";
+        let written = json_text(&text).expect("JSON");
+        assert_eq!(written, r#""\u009b\u202e\u001b\n""#);
+        assert_eq!(serde_json::from_str::<String>(&written).expect("JSON"), text);
     }
 }

@@ -1,6 +1,7 @@
 //! What an agent is made of.
 
 use super::Problem;
+use super::source::read_strictly;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -98,8 +99,7 @@ impl AgentSpec {
     /// # Errors
     /// What is wrong. The places are pointers into the resource.
     pub fn read(spec: &Value) -> Result<Self, Vec<Problem>> {
-        let read: Self = serde_json::from_value(spec.clone())
-            .map_err(|error| vec![Problem::new("/spec", error.to_string())])?;
+        let read: Self = read_strictly(spec, "/spec").map_err(|problem| vec![problem])?;
         let problems = read.problems();
         if problems.is_empty() { Ok(read) } else { Err(problems) }
     }
@@ -175,7 +175,7 @@ mod tests {
             json!({ "model": model })
         };
         for (spec, place) in [
-            (json!({"instruction": "typo"}), "/spec"),
+            (json!({"instruction": "typo"}), "/spec/instruction"),
             (json!({"tools": ["read", "read"]}), "/spec/tools/1"),
             (json!({"limits": {"steps": 0}}), "/spec/limits/steps"),
             (json!({"limits": {"timeout": "0s"}}), "/spec/limits/timeout"),
@@ -183,7 +183,7 @@ mod tests {
             (model("temperature", 3.into()), "/spec/model/temperature"),
             (model("max_tokens", 0.into()), "/spec/model/max_tokens"),
             (model("base_url", "localhost".into()), "/spec/model/base_url"),
-            (model("provider", "acme".into()), "/spec"),
+            (model("provider", "acme".into()), "/spec/model/provider"),
         ] {
             let problems = AgentSpec::read(&spec).unwrap_err();
             assert_eq!(problems[0].path, place, "{problems:?}");

@@ -5,6 +5,7 @@
 //! digest is its identity, so an execution keeps the one it began with, whatever is applied later.
 
 mod agent;
+pub mod source;
 
 pub use agent::{AgentSpec, Limits, Model, Provider, Tool};
 

@@ -1,8 +1,9 @@
-//! The server and the workflow runner, as library code with one `run` each.
+//! The server and the workflow runner, as library code with one `run` each; and how the server is asked.
 //!
 //! Each can be started by a supervisor or by a person from a shell: what differs is only where the config
 //! comes from and what ends it ([`role`]). Nothing in here exits the process or reads its arguments.
 
+pub mod client;
 pub mod role;
 pub mod server;
 pub mod workflow_runner;

@@ -54,7 +54,7 @@ impl From<SuperviseError> for Failure {
 }
 
 /// A supervisor that lives and does not answer.
-pub(super) fn hung(pid: u32) -> Failure {
+pub(in crate::cli) fn hung(pid: u32) -> Failure {
     Failure::new(
         Exit::Hung,
         format!("the supervisor (process {pid}) does not answer: it hangs or is suspended"),
@@ -65,7 +65,7 @@ pub(super) fn hung(pid: u32) -> Failure {
 }
 
 /// A supervisor that we cannot ask, and of which perhaps not even the process id is known.
-pub(super) fn barred(pid: Option<u32>, error: std::io::Error) -> Failure {
+pub(in crate::cli) fn barred(pid: Option<u32>, error: std::io::Error) -> Failure {
     let words = error.to_string();
     let why = Failure::from(error);
     let message = match pid {

@@ -2,6 +2,7 @@
 
 use super::Output;
 use crate::cli::Outcome;
+use crate::cli::output::harmless;
 use crate::home::Home;
 use crate::platform;
 use crate::supervise::SUPERVISOR;
@@ -182,11 +183,7 @@ impl Printer {
 
 /// `text` as it may be printed: on a terminal, control characters of a component would be orders to the terminal.
 fn shown(text: &str, is_terminal: bool) -> Cow<'_, str> {
-    let is_order = |c: char| c.is_control() && c != '\t';
-    if !is_terminal || !text.contains(is_order) {
-        return Cow::Borrowed(text);
-    }
-    text.chars().map(|c| if is_order(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+    if is_terminal { harmless(text) } else { Cow::Borrowed(text) }
 }
 
 /// The moment that a person means: so long ago, a date, or a date and time.

@@ -1,13 +1,13 @@
 //! `stigmer server`: start, stop, restart, status and logs of the local platform.
 
 mod down;
-mod failure;
+pub(super) mod failure;
 mod foreground;
 mod logs;
 mod phases;
 mod service;
 mod start;
-mod status;
+pub(super) mod status;
 mod stop;
 mod update;
 

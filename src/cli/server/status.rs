@@ -116,13 +116,13 @@ fn next(component: &ComponentStatus) -> String {
 }
 
 /// How long ago a time of RFC 3339 is, in one unit. A clock that was set back makes it no time.
-pub(super) fn ago(time: &str) -> String {
+pub(in crate::cli) fn ago(time: &str) -> String {
     humantime::parse_rfc3339(time)
         .map_or_else(|_| "?".to_owned(), |time| short(time.elapsed().unwrap_or_default().as_secs()))
 }
 
 /// A time in its greatest whole unit.
-fn short(seconds: u64) -> String {
+pub(in crate::cli) fn short(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),
@@ -164,7 +164,7 @@ fn row(component: &ComponentStatus) -> [String; 8] {
     ]
 }
 
-fn dash(value: Option<impl ToString>) -> String {
+pub(in crate::cli) fn dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
