@@ -4,13 +4,14 @@
 //! The warm start never reads it.
 
 use crate::home::Home;
+use crate::model::Model;
 use serde::{Deserialize, Deserializer};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// `[cache]`
@@ -25,11 +26,23 @@ pub struct Config {
 }
 
 /// `[agent-runner]`: what it is told.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentRunner {
     /// Variables it gets besides those of the model providers: `environment = ["AWS_*", "MY_KEY"]`.
     pub environment: Vec<Names>,
+    /// The model of agents that name none: `model = { provider = "ollama", name = "qwen3" }`.
+    #[serde(deserialize_with = "model")]
+    pub model: Option<Model>,
+    /// How many executions of agents are in work at once: `executions = 4`, at most 64.
+    #[serde(deserialize_with = "executions")]
+    pub executions: u8,
+}
+
+impl Default for AgentRunner {
+    fn default() -> Self {
+        Self { environment: Vec::new(), model: None, executions: 4 }
+    }
 }
 
 /// The name of a variable, or with a `*` at its end the beginning of several.
@@ -186,6 +199,22 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     humantime::parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
+fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Model>, D::Error> {
+    let model = Model::deserialize(deserializer)?;
+    match model.problems().first() {
+        None => Ok(Some(model)),
+        Some((key, message)) => Err(serde::de::Error::custom(format!("`{key}`: {message}"))),
+    }
+}
+
+fn executions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let count = u8::deserialize(deserializer)?;
+    if (1..=64).contains(&count) {
+        return Ok(count);
+    }
+    Err(serde::de::Error::custom("1 to 64 executions are in work at once"))
+}
+
 /// A time limit: none is no limit at all, and one beyond an hour is a mistake.
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let limit = duration(deserializer)?;
@@ -254,6 +283,20 @@ mod tests {
         for senseless in ["*", "", "A B", "9A", "A*B", "A=B", "A**", "Ä"] {
             let text = format!("[agent-runner]\nenvironment = [{senseless:?}]\n");
             assert!(read(&text).unwrap_err().to_string().contains("no name of a variable"), "{senseless}");
+        }
+        let config = read("[agent-runner]\nmodel = { provider = \"ollama\", name = \"m\" }\n").unwrap();
+        assert_eq!(config.agent_runner.model.map(|model| model.name), Some("m".to_owned()));
+        assert_eq!(config.agent_runner.executions, 4);
+        for (senseless, says) in [
+            ("model = { provider = \"acme\", name = \"m\" }", "acme"),
+            ("model = { provider = \"ollama\" }", "name"),
+            ("model = { provider = \"ollama\", name = \"m\", url = \"x\" }", "url"),
+            ("model = { provider = \"ollama\", name = \"m\", base_url = \"x\" }", "http://"),
+            ("executions = 0", "1 to 64"),
+            ("executions = 65", "1 to 64"),
+        ] {
+            let error = read(&format!("[agent-runner]\n{senseless}\n")).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
         }
         let error = read("[server]\nprot = 1\n").unwrap_err().to_string();
         assert!(error.contains("prot") && error.contains("config.toml"), "{error}");

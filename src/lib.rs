@@ -11,6 +11,7 @@
 //! - [`store`]: content-addressed entries on disk: materialize, verify, repair, collect.
 //! - [`bundle`]: the bytes appended to an executable: format, packing, reading, and the three carriers.
 //! - [`config`]: what a person decided once, for every start.
+//! - [`model`]: a model of language, as agents and the configuration name it.
 //! - [`lock`]: a lock file that says who holds it.
 //! - [`home`]: where everything of ours lies below one directory.
 //! - [`platform`]: what differs between operating systems, and the only `unsafe` code.
@@ -21,6 +22,7 @@ pub mod component;
 pub mod config;
 pub mod home;
 pub mod lock;
+pub mod model;
 pub mod platform;
 pub mod resource;
 pub mod services;

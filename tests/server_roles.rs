@@ -31,7 +31,7 @@ fn ready(platform: &Platform, words: &[&str], config: Option<&Value>) -> (Child,
 
 fn config(platform: &Platform, component: &str, url: &str) -> Value {
     json!({
-        "schema": 2,
+        "schema": 3,
         "component": component,
         "instance": "i-1",
         "server_url": url,
@@ -39,6 +39,7 @@ fn config(platform: &Platform, component: &str, url: &str) -> Value {
         "work_dir": platform.home.join("work").display().to_string(),
         "heartbeat_ms": 50,
         "environment": {},
+        "agents": {"executions": 4, "model": null},
     })
 }
 

@@ -11,7 +11,7 @@ use crate::home::Home;
 use crate::services::role::{self, Leash};
 use crate::services::{ServiceError, server, workflow_runner};
 use crate::supervise::environment::Environment;
-use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, write_line};
+use crate::supervise::protocol::{Agents, CONFIG_SCHEMA, ComponentConfig, write_line};
 use crate::supervise::supervisor::{self, HEARTBEAT_MS, Place, SERVER, WORKFLOW_RUNNER};
 use crate::supervise::token::Token;
 use crate::supervise::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
@@ -153,6 +153,7 @@ impl ServerArgs {
             work_dir: home.data().join(SERVER).display().to_string(),
             heartbeat_ms: HEARTBEAT_MS,
             environment: Environment::default(),
+            agents: Agents::default(),
         };
         Output::new(false).note("serving until Ctrl-C");
         alone(server::run(&config, Leash::Alone))
@@ -174,6 +175,7 @@ impl WorkflowRunnerArgs {
             work_dir: home.data().join(WORKFLOW_RUNNER).display().to_string(),
             heartbeat_ms: HEARTBEAT_MS,
             environment: Environment::default(),
+            agents: Agents::default(),
         };
         config.server_address().map_err(|error| {
             Failure::from_error(Exit::Usage, &error)

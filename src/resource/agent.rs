@@ -2,6 +2,7 @@
 
 use super::Problem;
 use super::source::read_strictly;
+use crate::model::Model;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -31,37 +32,6 @@ pub struct AgentSpec {
     /// How far it may go.
     #[serde(default)]
     pub limits: Limits,
-}
-
-/// A model, and who offers it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Model {
-    /// Who offers it.
-    pub provider: Provider,
-    /// Its name there.
-    pub name: String,
-    /// Where the provider answers, if not at its usual address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base_url: Option<String>,
-    /// How many tokens an answer may have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u32>,
-    /// How free it is in its choice of words, 0 to 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
-}
-
-/// Who offers models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// Anthropic's Messages interface.
-    Anthropic,
-    /// `OpenAI`'s Chat Completions interface, or one compatible with it.
-    Openai,
-    /// Ollama, on this machine or another.
-    Ollama,
 }
 
 /// What an agent may do in its execution's workspace.
@@ -108,18 +78,8 @@ impl AgentSpec {
         let mut problems = Vec::new();
         let mut wrong = |path: &str, message: &str| problems.push(Problem::new(path, message));
         if let Some(model) = &self.model {
-            if model.name.trim().is_empty() {
-                wrong("/spec/model/name", "a model has a name");
-            }
-            if model.temperature.is_some_and(|value| !(0.0..=2.0).contains(&value)) {
-                wrong("/spec/model/temperature", "the temperature is between 0 and 2");
-            }
-            if model.max_tokens == Some(0) {
-                wrong("/spec/model/max_tokens", "an answer of no tokens is none");
-            }
-            let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
-            if model.base_url.as_deref().is_some_and(|url| !is_url(url)) {
-                wrong("/spec/model/base_url", "the address begins with http:// or https://");
+            for (key, message) in model.problems() {
+                wrong(&format!("/spec/model/{key}"), message);
             }
         }
         if self.limits.steps == 0 {

@@ -7,7 +7,8 @@
 mod agent;
 pub mod source;
 
-pub use agent::{AgentSpec, Limits, Model, Provider, Tool};
+pub use crate::model::{Model, Provider};
+pub use agent::{AgentSpec, Limits, Tool};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -43,6 +43,7 @@ use crate::lock::LockError;
 use crate::platform::{self, PortHolder};
 use control::Status;
 use environment::{Environment, EnvironmentError};
+use protocol::Agents;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::SocketAddr;
@@ -50,10 +51,10 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version of [`LaunchConfig`].
-const LAUNCH_SCHEMA: u32 = 2;
+const LAUNCH_SCHEMA: u32 = 3;
 
 /// What a launcher tells a supervisor, in one line on its standard input.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchConfig {
     schema: u32,
@@ -76,6 +77,8 @@ pub struct LaunchConfig {
     /// What the agent-runner is told, and nobody else.
     #[serde(serialize_with = "environment::on_a_line")]
     pub environment: Environment,
+    /// How the agent-runner works.
+    pub agents: Agents,
 }
 
 impl LaunchConfig {
@@ -106,6 +109,7 @@ impl LaunchConfig {
             hang_timeout_ms: millis(config.server.hang_timeout),
             restart_pause_ms: millis(config.server.restart_pause),
             environment: Environment::for_agent_runner(home, config)?,
+            agents: Agents::of(config),
         })
     }
 

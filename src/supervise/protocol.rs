@@ -6,13 +6,15 @@
 use super::environment::{self, Environment};
 use super::redact::Redactor;
 use super::token::Token;
+use crate::config::Config;
+use crate::model::Model;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read, Write};
 use std::net::SocketAddr;
 
 /// The version of [`ComponentConfig`].
-pub const CONFIG_SCHEMA: u32 = 2;
+pub const CONFIG_SCHEMA: u32 = 3;
 
 /// A line longer than this is refused, whoever sends it.
 pub const MAX_LINE: u64 = 64 * 1024;
@@ -21,7 +23,7 @@ pub const MAX_LINE: u64 = 64 * 1024;
 pub const EXIT_CONFIG: i32 = 78;
 
 /// Everything a component is told, in the first line of its standard input.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComponentConfig {
     /// Version of this object.
@@ -42,6 +44,31 @@ pub struct ComponentConfig {
     /// else. They travel here because an environment can be read by whoever can list processes.
     #[serde(serialize_with = "environment::on_a_line")]
     pub environment: Environment,
+    /// How the agent-runner works; the default for everybody else.
+    pub agents: Agents,
+}
+
+/// How the agent-runner works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agents {
+    /// How many executions are in work at once.
+    pub executions: u8,
+    /// The model of agents that name none.
+    pub model: Option<Model>,
+}
+
+impl Agents {
+    /// As `config.toml` has it.
+    pub fn of(config: &Config) -> Self {
+        Self { executions: config.agent_runner.executions, model: config.agent_runner.model.clone() }
+    }
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self::of(&Config::default())
+    }
 }
 
 /// Why a config cannot be used.
@@ -222,6 +249,7 @@ mod tests {
             work_dir: "/w".to_owned(),
             heartbeat_ms: 1000,
             environment: serde_json::from_str(r#"{"MY_KEY": "value-4711"}"#).expect("an environment"),
+            agents: Agents::default(),
         }
     }
 
@@ -262,6 +290,8 @@ mod tests {
             ("schema", serde_json::json!(1)),
             ("environment", serde_json::json!(null)),
             ("environment", serde_json::json!({"MY_KEY": 1})),
+            ("agents", serde_json::json!(null)),
+            ("agents", serde_json::json!({"model": null})),
             ("component", serde_json::json!("other")),
             ("server_url", serde_json::json!("http://10.0.0.1:7234")),
             ("server_url", serde_json::json!("127.0.0.1:7234")),

@@ -51,7 +51,7 @@ def test_the_request_is_complete() -> None:
     assert f"Host: 127.0.0.1:{port}".encode() in head
     assert b"Authorization: Bearer secret" in head
     assert f"Content-Length: {len(body)}".encode() in head
-    assert body == b'{"a":"\\u00fc"}'
+    assert body == '{"a":"ü"}'.encode()
 
 
 @pytest.mark.parametrize("linger", [False, True])

@@ -180,7 +180,7 @@ def test_a_token_refused_later_is_a_crash_because_a_restart_brings_the_new_one(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"schema": 2}\n', "lacks keys: component, instance"),
+        (b'{"schema": 3}\n', "lacks keys: component, instance"),
         (b"not json\n", "not one line of JSON"),
         (b"\n", "no config arrived"),
         (b"", "no config arrived"),

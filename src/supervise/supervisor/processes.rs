@@ -10,7 +10,7 @@ use crate::supervise::environment::Environment;
 use crate::supervise::fleet::{Effect, Happening};
 use crate::supervise::launch::AGENT_RUNNER;
 use crate::supervise::lifecycle::{Action, Because, Event, Phase};
-use crate::supervise::protocol::{CONFIG_SCHEMA, ComponentConfig, Handshake};
+use crate::supervise::protocol::{Agents, CONFIG_SCHEMA, ComponentConfig, Handshake};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -161,9 +161,9 @@ impl Supervisor {
         let server = self.server.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.config.port)));
         let slot = &mut self.slots[index];
         slot.begin();
-        let environment = match slot.name {
-            AGENT_RUNNER => self.config.environment.clone(),
-            _ => Environment::default(),
+        let (environment, agents) = match slot.name {
+            AGENT_RUNNER => (self.config.environment.clone(), self.config.agents.clone()),
+            _ => (Environment::default(), Agents::default()),
         };
         self.health.begin(index);
         let config = ComponentConfig {
@@ -175,6 +175,7 @@ impl Supervisor {
             work_dir: slot.work_dir.display().to_string(),
             heartbeat_ms: HEARTBEAT_MS,
             environment,
+            agents,
         };
         let messages = self.messages.0.clone();
         let running =

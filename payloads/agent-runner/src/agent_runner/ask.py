@@ -6,14 +6,15 @@ import argparse
 import os
 import sys
 
-from agent_runner import frozen, providers
+from agent_runner import frozen, problems, providers
 from agent_runner.errors import RunnerError
+from agent_runner.models import PROVIDERS, ModelSpec
 
 
 def main(argv: list[str]) -> int:
     """Runs one turn. The answer, and nothing else, goes to standard output."""
     options = _parser().parse_args(argv)
-    spec = providers.ModelSpec.of(options.provider, options.model, options.base_url)
+    spec = ModelSpec.of(options.provider, options.model, options.base_url)
     frozen.install_hooks()
     model = providers.chat_model(spec)  # first: a missing key must not wait for the graph library
 
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
     except Exception as error:
         if not ended:
             sys.stdout.write("\n")
-        explained = providers.explain(error, spec)
+        explained = problems.explain(error, spec)
         if explained is None:
             raise
         raise explained from error
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Put one question to a model and stream the answer.",
         epilog="Keys come from the environment only: ANTHROPIC_API_KEY, OPENAI_API_KEY. OLLAMA_HOST: where Ollama is.",
     )
-    parser.add_argument("--provider", required=True, metavar="PROVIDER", help=", ".join(providers.PROVIDERS))
+    parser.add_argument("--provider", required=True, metavar="PROVIDER", help=", ".join(PROVIDERS))
     parser.add_argument("--model", required=True, help="the provider's name for the model")
     parser.add_argument("--base-url", metavar="URL", help="another address of the provider's API")
     parser.add_argument("--system", metavar="TEXT", help="instructions that stand before the question")

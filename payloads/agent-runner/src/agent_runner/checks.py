@@ -58,7 +58,8 @@ def providers(_root: Path) -> None:
     """Every provider's model can be made; no connection is opened."""
     import os
 
-    from agent_runner.providers import KEY_VARIABLES, PROVIDERS, ModelSpec, chat_model
+    from agent_runner.models import KEY_VARIABLES, PROVIDERS, ModelSpec
+    from agent_runner.providers import chat_model
 
     os.environ.update(dict.fromkeys(KEY_VARIABLES.values(), "not-a-key"))
     for provider in PROVIDERS:

@@ -12,9 +12,13 @@ if TYPE_CHECKING:  # importing typing costs a tenth of the whole start
     from typing import Any
 
 COMPONENT = "agent-runner"
-SCHEMA = 2
+SCHEMA = 3
 MAX_LINE = 64 * 1024
-_KEYS = ("schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms", "environment")
+_KEYS = (
+    "schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms", "environment", "agents",
+)  # fmt: skip
+# How many executions are in work at once if nobody says.
+EXECUTIONS = 4
 _UPGRADE = "the supervisor and agent-runner are of different versions; install stigmer again"
 _LOOPBACK = "the server listens on loopback only, for example http://127.0.0.1:7234"
 
@@ -25,7 +29,10 @@ class Config:
     An instance of None means the one of the server, whatever that is: a worker from a shell has no other.
     """
 
-    __slots__ = ("environment", "heartbeat_ms", "host", "instance", "port", "server_url", "token", "work_dir")
+    __slots__ = (
+        "environment", "executions", "heartbeat_ms", "host", "instance", "model", "port", "server_url", "token",
+        "work_dir",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -36,6 +43,7 @@ class Config:
         work_dir: str,
         heartbeat_ms: int,
         environment: dict[str, str],
+        agents: object = None,
     ) -> None:
         self.instance = None if instance is None else _text("instance", instance)
         self.server_url = _text("server_url", server_url)
@@ -44,6 +52,7 @@ class Config:
         self.work_dir = _text("work_dir", work_dir)
         self.heartbeat_ms = _milliseconds(heartbeat_ms)
         self.environment = _environment(environment)
+        self.executions, self.model = _agents(agents)
 
     def __repr__(self) -> str:
         return f"Config(instance={self.instance!r}, server_url={self.server_url!r}, work_dir={self.work_dir!r})"
@@ -143,6 +152,20 @@ def _environment(value: object) -> dict[str, str]:
         if not isinstance(text, str) or "\0" in text or not _encodable(text):
             raise ConfigError(f"environment has a value for {name} that no variable can have")
     return value
+
+
+def _agents(value: object) -> tuple[int, dict[str, Any] | None]:
+    """How many executions at once, and the model of agents that name none; the model is read when it is needed."""
+    if value is None:
+        return EXECUTIONS, None
+    if not isinstance(value, dict) or set(value) != {"executions", "model"}:
+        raise ConfigError("agents must be an object with executions and model, or null", _UPGRADE)
+    executions, model = value["executions"], value["model"]
+    if type(executions) is not int or not 1 <= executions <= 64:
+        raise ConfigError("agents has executions that are not a whole number from 1 to 64")
+    if model is not None and not isinstance(model, dict):
+        raise ConfigError("agents has a model that is neither an object nor null", _UPGRADE)
+    return executions, model
 
 
 def _encodable(text: str) -> bool:

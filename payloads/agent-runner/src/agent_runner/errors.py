@@ -33,3 +33,13 @@ class ConfigError(RunnerError):
     """The configuration is wrong, and will be as wrong after a restart."""
 
     exit_code = EXIT_CONFIG
+
+
+class Problem(RunnerError):
+    """Why an execution failed. `kind` is for programs, one of the words that docs/agents.md lists."""
+
+    def __init__(self, kind: str, reason: str, hint: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(reason, hint)
+        self.kind = kind
+        # Seconds: asking again after so long may help. None: it would not.
+        self.retry_after = retry_after

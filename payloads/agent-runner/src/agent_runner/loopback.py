@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,34 @@ class Unreachable(Exception):
     """No usable answer: nobody listens, the time is up, or what came is not HTTP."""
 
 
+class Cord:
+    """Ends a request from another thread: one that waits for work is of no use to a worker that is told to stop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+        self._is_pulled = False
+
+    def pull(self) -> None:
+        """Ends the request that is under way, and every later one with this cord."""
+        with self._lock:
+            self._is_pulled = True
+            if self._connection is not None:
+                _cut(self._connection)
+
+    def tie(self, connection: socket.socket) -> None:
+        """From now on pulling ends what happens on this connection."""
+        with self._lock:
+            if self._is_pulled:
+                raise ConnectionAbortedError("not wanted any more")
+            self._connection = connection
+
+    def untie(self) -> None:
+        """The connection is about to be closed."""
+        with self._lock:
+            self._connection = None
+
+
 class Client:
     """Speaks to one server with one token."""
 
@@ -31,18 +60,36 @@ class Client:
         self._host_header = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._token = token
 
-    def request(self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float) -> tuple[int, Any]:
-        """Status and decoded body (None when there is none), within `timeout` seconds in all."""
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        timeout: float,
+        most: int = _MAX_ANSWER,
+        cord: Cord | None = None,
+    ) -> tuple[int, Any]:
+        """Status and decoded body (None when there is none), within `timeout` seconds in all.
+
+        An answer of more than `most` bytes is none. Texts of `body` must be encodable.
+        """
         deadline = time.monotonic() + timeout
-        payload = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        payload = b"" if body is None else json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: {self._host_header}\r\nAuthorization: Bearer {self._token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
         )
         try:
             with self._connect(deadline) as connection:
-                connection.sendall(head.encode("ascii") + payload)
-                return _Answer(connection, deadline).read(method)
+                if cord is not None:
+                    cord.tie(connection)
+                try:
+                    connection.sendall(head.encode("ascii") + payload)
+                    return _Answer(connection, deadline, most).read(method)
+                finally:
+                    if cord is not None:
+                        cord.untie()
         except TimeoutError:
             raise Unreachable(f"no answer within {timeout:g} s") from None
         except OSError as error:
@@ -64,6 +111,13 @@ class Client:
         raise failure
 
 
+def _cut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # the other side was faster
+
+
 def _remaining(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
@@ -74,10 +128,11 @@ def _remaining(deadline: float) -> float:
 class _Answer:
     """Reads one response, never past its end, never more than the limit."""
 
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
+    def __init__(self, connection: socket.socket, deadline: float, most: int) -> None:
         self._connection = connection
         self._deadline = deadline
-        self._buffer = b""
+        self._most = most
+        self._buffer = bytearray()
         self._received = 0
 
     def read(self, method: str) -> tuple[int, Any]:
@@ -112,7 +167,7 @@ class _Answer:
             return self._exactly(int(headers["content-length"]))
         while self._fill():
             pass
-        return self._buffer
+        return bytes(self._buffer)
 
     def _chunks(self) -> bytes:
         body = b""
@@ -124,15 +179,18 @@ class _Answer:
     def _until(self, mark: bytes) -> bytes:
         while mark not in self._buffer:
             self._need()
-        found, _, self._buffer = self._buffer.partition(mark)
+        place = self._buffer.index(mark)
+        found = bytes(self._buffer[:place])
+        del self._buffer[: place + len(mark)]
         return found
 
     def _exactly(self, size: int) -> bytes:
-        if not 0 <= size <= _MAX_ANSWER:
+        if not 0 <= size <= self._most:
             raise ValueError("it is too long")
         while len(self._buffer) < size:
             self._need()
-        found, self._buffer = self._buffer[:size], self._buffer[size:]
+        found = bytes(self._buffer[:size])
+        del self._buffer[:size]
         return found
 
     def _need(self) -> None:
@@ -143,7 +201,7 @@ class _Answer:
         self._connection.settimeout(_remaining(self._deadline))
         data = self._connection.recv(65536)
         self._received += len(data)
-        if self._received > _MAX_ANSWER:
+        if self._received > self._most:
             raise ValueError("it is too long")
         self._buffer += data
         return bool(data)

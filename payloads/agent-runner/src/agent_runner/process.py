@@ -90,7 +90,7 @@ def _run(settings: config.Config, handshake: _Handshake | None, *, watch_stdin: 
     cause = os.read(ends, 1)
     if cause != _WORKER_ENDED:
         stdio.log(f"{_explain(cause)}; draining")
-        worker.stop()
+        worker.stop(at_once=cause == _LIFELINE_CUT)
     thread.join(DRAIN_LIMIT)
     if thread.is_alive():
         stdio.log(f"not drained within {DRAIN_LIMIT:g} s; leaving")

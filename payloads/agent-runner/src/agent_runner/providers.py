@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
-from agent_runner.errors import RunnerError
+from agent_runner import problems
+from agent_runner.models import KEY_VARIABLES, OLLAMA_DEFAULT, ModelSpec
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import Runnable
 
-Provider = Literal["anthropic", "openai", "ollama"]
-PROVIDERS: tuple[Provider, ...] = get_args(Provider)
-OLLAMA_DEFAULT = "http://127.0.0.1:11434"
-KEY_VARIABLES = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
+# Seconds until a connection stands, and between two signs of life. A model that is loaded first can be silent for long.
+CONNECT_TIMEOUT = 20.0
+SILENCE_TIMEOUT = 300.0
 _LOOPBACK_NAMES = "127.0.0.1,localhost,::1"
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Which model an agent talks to. Keys are not part of it, so it can be logged."""
-
-    provider: Provider
-    model: str
-    base_url: str | None = None
-
-    @classmethod
-    def of(cls, provider: str, model: str, base_url: str | None = None) -> ModelSpec:
-        """A spec from what a person typed."""
-        if provider not in PROVIDERS:
-            raise RunnerError(f"unknown provider {provider!r}", f"use one of: {', '.join(PROVIDERS)}")
-        if not model:
-            raise RunnerError("no model is named", "give one with --model")
-        if base_url is not None and not base_url.startswith(("http://", "https://")):
-            raise RunnerError(f"base URL {base_url!r} is not an http or https address")
-        return cls(provider, model, base_url)
+# Whoever offers OpenAI's interface without asking for a key still has to be sent something in its place.
+_NO_KEY_NEEDED = "none"
 
 
 def chat_model(spec: ModelSpec) -> BaseChatModel:
-    """The chat model of `spec`, ready to be called. Opens no connection."""
+    """The chat model of `spec`, ready to be called. Opens no connection, and asks only once."""
     spare_loopback_from_proxies()
     return _MAKERS[spec.provider](spec)
+
+
+def bound(model: BaseChatModel, spec: ModelSpec, tools: list[Any]) -> Runnable[Any, Any]:
+    """The model with its tools and time limits. A model without tools is told of none: several refuse an empty list."""
+    settings: dict[str, Any] = {}
+    if spec.provider == "anthropic":
+        import anthropic
+
+        # The model itself takes one number, for connecting as well.
+        settings["timeout"] = anthropic.Timeout(SILENCE_TIMEOUT, connect=CONNECT_TIMEOUT)
+    return model.bind_tools(tools, **settings) if tools else model.bind(**settings)
 
 
 def spare_loopback_from_proxies() -> None:
@@ -56,56 +49,63 @@ def _anthropic(spec: ModelSpec) -> BaseChatModel:
     key = _key("anthropic")
     from langchain_anthropic import ChatAnthropic
 
+    settings = _given(base_url=spec.base_url, max_tokens=spec.max_tokens, temperature=spec.temperature)
     # The class accepts these names through aliases that its type does not show.
-    return cast(Any, ChatAnthropic)(model=spec.model, api_key=key, streaming=True, **_base_url(spec))  # type: ignore[no-any-return]
+    return cast(Any, ChatAnthropic)(  # type: ignore[no-any-return]
+        model=spec.model, api_key=key, streaming=True, max_retries=0, timeout=SILENCE_TIMEOUT, **settings
+    )
 
 
 def _openai(spec: ModelSpec) -> BaseChatModel:
-    key = _key("openai")
+    has_own_address = spec.base_url is not None or bool(
+        os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
+    )
+    key = os.environ.get(KEY_VARIABLES["openai"], "").strip() or _NO_KEY_NEEDED if has_own_address else _key("openai")
+    import openai
     from langchain_openai import ChatOpenAI
 
-    return cast(Any, ChatOpenAI)(model=spec.model, api_key=key, streaming=True, **_base_url(spec))  # type: ignore[no-any-return]
+    settings = _given(base_url=spec.base_url, temperature=spec.temperature)
+    if spec.max_tokens is not None and has_own_address:
+        # OpenAI has given the limit a new name that others do not know.
+        settings["extra_body"] = {"max_tokens": spec.max_tokens}
+    elif spec.max_tokens is not None:
+        settings["max_tokens"] = spec.max_tokens
+    return cast(Any, ChatOpenAI)(  # type: ignore[no-any-return]
+        model=spec.model,
+        api_key=key,
+        streaming=True,
+        stream_usage=True,
+        use_responses_api=False,
+        max_retries=0,
+        timeout=openai.Timeout(SILENCE_TIMEOUT, connect=CONNECT_TIMEOUT),
+        stream_chunk_timeout=SILENCE_TIMEOUT,
+        **settings,
+    )
 
 
 def _ollama(spec: ModelSpec) -> BaseChatModel:
+    import httpx
     from langchain_ollama import ChatOllama
 
-    return ChatOllama(model=spec.model, base_url=spec.base_url or os.environ.get("OLLAMA_HOST") or OLLAMA_DEFAULT)
+    settings = _given(num_predict=spec.max_tokens, temperature=spec.temperature)
+    return ChatOllama(
+        model=spec.model,
+        base_url=spec.base_url or os.environ.get("OLLAMA_HOST") or OLLAMA_DEFAULT,
+        client_kwargs={"timeout": httpx.Timeout(SILENCE_TIMEOUT, connect=CONNECT_TIMEOUT)},
+        **settings,
+    )
 
 
 _MAKERS = {"anthropic": _anthropic, "openai": _openai, "ollama": _ollama}
 
 
-def _base_url(spec: ModelSpec) -> dict[str, str]:
-    return {} if spec.base_url is None else {"base_url": spec.base_url}
+def _given(**settings: Any) -> dict[str, Any]:
+    """Those that were given: what is not said is left to the provider."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _key(provider: str) -> str:
-    variable = KEY_VARIABLES[provider]
-    key = os.environ.get(variable, "").strip()
+    key = os.environ.get(KEY_VARIABLES[provider], "").strip()
     if not key:
-        raise RunnerError(f"there is no key for {provider}", f"set {variable} in the environment")
+        raise problems.no_key(provider)
     return key
-
-
-def explain(error: Exception, spec: ModelSpec) -> RunnerError | None:
-    """The error of a provider's library as one a person can act on; None when it is not the provider's."""
-    where = spec.base_url or (os.environ.get("OLLAMA_HOST") or OLLAMA_DEFAULT if spec.provider == "ollama" else None)
-    place = f"{spec.provider} at {where}" if where else spec.provider
-    # The three libraries share no base class, but they do share these names.
-    if isinstance(error, ConnectionError) or type(error).__name__ in ("APIConnectionError", "ConnectError"):
-        hint = "start it with 'ollama serve'" if spec.provider == "ollama" else "check the network and --base-url"
-        return RunnerError(f"cannot reach {place}", hint)
-    if type(error).__name__ in ("APITimeoutError", "ReadTimeout", "ConnectTimeout"):
-        return RunnerError(f"{place} does not answer in time", "try again")
-    status = getattr(error, "status_code", None)
-    if not isinstance(status, int):
-        return None
-    if status in (401, 403) and spec.provider in KEY_VARIABLES:
-        return RunnerError(f"{place} refuses the key", f"check {KEY_VARIABLES[spec.provider]}")
-    if status == 404:
-        hint = f"get it with 'ollama pull {spec.model}'" if spec.provider == "ollama" else "check --model"
-        return RunnerError(f"{place} has no model {spec.model!r}", hint)
-    if status == 429:
-        return RunnerError(f"{place} says there are too many requests", "wait a moment and try again")
-    return RunnerError(f"{place} failed with status {status}: {error}")

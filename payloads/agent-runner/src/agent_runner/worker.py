@@ -1,6 +1,7 @@
 """The worker's conversation with the server: register, heartbeat, register again, drain, deregister.
 
 It runs in one thread of its own and knows nothing of signals, streams or processes; `process` tells it when to stop.
+What it works on is the business of `leasing`, in other threads.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 from agent_runner import __version__
 from agent_runner.config import COMPONENT
 from agent_runner.errors import ConfigError, RunnerError
+from agent_runner.leasing import Leasing
 from agent_runner.loopback import Client, Unreachable
+from agent_runner.redact import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 REQUEST_TIMEOUT = 2.0
 # The whole drain must fit into the five seconds that the protocol gives after the supervisor is gone.
 DRAIN_TIMEOUT = 1.0
+# For what is in work: seconds to end by itself, and seconds until the rest was given back.
+DRAIN_GRACE = 2.0
+DRAIN_REST = 1.2
+# When nobody is there any more who would wait.
+HASTY_REST = 0.3
 STARTUP_PATIENCE = 10.0
 _FIRST_RETRY = 0.02
 _LONGEST_RETRY_AT_START = 0.5
@@ -44,18 +52,25 @@ class Worker:
         self._pid = pid
         self._log = log
         self._stop = threading.Event()
+        self._grace = DRAIN_GRACE
+        self._redactor = Redactor.of(config.environment, config.token)
+        self._leasing = Leasing(config, self._client, self._redactor, lambda line: log(self._redactor.text(line)))
         self._id: str | None = None
         self._interval = config.heartbeat_ms / 1000
         self._failures = 0
 
-    def stop(self) -> None:
-        """Asks for a drain. `run` returns when it is done; each of its requests is short."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Asks for a drain. `run` returns when it is done. `at_once`: what is in work is not waited for."""
+        if at_once:
+            self._grace = 0.0
         self._stop.set()
+        self._leasing.close()
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Works until stopped. Raises when it cannot become ready, or when the server will never accept it again."""
         try:
             if self._become_ready():
+                self._leasing.start()
                 on_ready()
             while not self._stop.wait(self._delay()):
                 self._beat()
@@ -84,7 +99,7 @@ class Worker:
 
     def _beat(self) -> None:
         try:
-            if self._id is None or not self._heartbeat("idle"):
+            if self._id is None or not self._heartbeat(self._state()):
                 self._id = None
                 self._enter()
                 self._log(f"the server did not know this worker; registered again as {self._id}")
@@ -109,8 +124,13 @@ class Worker:
 
     def _enter(self) -> None:
         self._register()
-        if not self._heartbeat("idle"):
+        if not self._heartbeat(self._state()):
             raise _Refused("it forgot this worker at once")
+        if self._id is not None:
+            self._leasing.registered(self._id)
+
+    def _state(self) -> str:
+        return "busy" if self._leasing.is_busy() else "idle"
 
     def _register(self) -> None:
         # Without a supervisor to say which, it joins the run that the server belongs to, whichever that is by now.
@@ -157,12 +177,19 @@ class Worker:
         return True
 
     def _drain(self) -> None:
-        """Says goodbye. Nobody listening is no reason to stay."""
+        """Ends what is in work and says goodbye. Nobody listening is no reason to stay."""
+        self._leasing.close()
         if self._id is None:
             return
         identity, self._id = self._id, None
+        begin = time.monotonic()
         try:
             self._request("POST", f"/v1/workers/{identity}/heartbeat", {"state": "draining"}, DRAIN_TIMEOUT)
+        except (Unreachable, RunnerError) as error:
+            self._log(f"could not say that it is draining: {error}")
+        grace = max(self._grace - (time.monotonic() - begin), 0)
+        self._leasing.drain(grace, grace + (DRAIN_REST if self._grace else HASTY_REST))
+        try:
             self._request("DELETE", f"/v1/workers/{identity}", None, DRAIN_TIMEOUT)
         except (Unreachable, RunnerError) as error:
             self._log(f"could not deregister: {error}")

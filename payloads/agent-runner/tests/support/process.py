@@ -16,7 +16,7 @@ from support.server import INSTANCE, PATIENCE, TOKEN
 def config_for(url: str, work: Path, **changes: Any) -> dict[str, Any]:
     """A complete config; `changes` replaces values, and None removes the key."""
     config: dict[str, Any] = {
-        "schema": 2,
+        "schema": 3,
         "component": "agent-runner",
         "instance": INSTANCE,
         "server_url": url,
@@ -24,6 +24,7 @@ def config_for(url: str, work: Path, **changes: Any) -> dict[str, Any]:
         "work_dir": str(work),
         "heartbeat_ms": 20,
         "environment": {},
+        "agents": {"executions": 4, "model": None},
     } | changes
     return {key: value for key, value in config.items() if value is not None}
 

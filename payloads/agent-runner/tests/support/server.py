@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from support.leases import MAX_BODY, Executions
+
 TOKEN = "test-token-4711"
 INSTANCE = "01test"
 PATIENCE = 20.0
@@ -37,6 +39,9 @@ class FakeServer:
         self.heartbeat_ms = heartbeat_ms
         self.instance = INSTANCE
         self.workers: set[str] = set()
+        self.executions = Executions()
+        # Requests for work, and about it, stand apart: they come whenever they like.
+        self.about_work: list[Request] = []
         # Replaces the answer to a request when it returns one: (status, body).
         self.override: Callable[[Request], tuple[int, Any] | None] = lambda _request: None
         self._changed = threading.Condition()
@@ -55,6 +60,7 @@ class FakeServer:
 
     def close(self) -> None:
         """Stops listening; the port is free afterwards."""
+        self.executions.wake(closed=True)
         self._http.shutdown()
         self._http.server_close()
 
@@ -62,13 +68,17 @@ class FakeServer:
         """Loses all workers, as a restart does."""
         with self._changed:
             self.workers.clear()
+        self.executions.wake()
 
     def answer(self, request: Request) -> tuple[int, Any]:
         """Remembers the request and decides the answer."""
+        is_about_work = request.path.endswith("/lease") or request.path.startswith("/v1/leases/")
         with self._changed:
-            self.requests.append(request)
+            (self.about_work if is_about_work else self.requests).append(request)
             self._changed.notify_all()
         replaced = self.override(request)  # may wait, so it must not hold the lock
+        if is_about_work:
+            return replaced or self._work(request)
         with self._changed:
             return replaced or self._protocol(request)
 
@@ -83,6 +93,14 @@ class FakeServer:
             request = found()
         assert request is not None, f"no such request among {self.requests[after:]}"
         return request
+
+    def _work(self, request: Request) -> tuple[int, Any]:
+        if not request.authorized:
+            return 401, {"error": "no such token"}
+        _, _, kind, identity, what = request.path.split("/")
+        if kind == "workers":
+            return self.executions.lease(request.body, lambda: identity in self.workers)
+        return self.executions.report(identity, what, request.body)
 
     def _protocol(self, request: Request) -> tuple[int, Any]:
         if not request.authorized:
@@ -112,8 +130,11 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
         def _serve(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             authorized = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-            body = json.loads(raw) if raw else None
-            status, reply = server.answer(Request(self.command, self.path, body, authorized))
+            if len(raw) > MAX_BODY:
+                status, reply = 413, {"error": "the body is too long"}
+            else:
+                body = json.loads(raw) if raw else None
+                status, reply = server.answer(Request(self.command, self.path, body, authorized))
             data = b"" if reply is None else json.dumps(reply).encode()
             self.send_response(status)
             if status != 204:
