@@ -11,6 +11,7 @@ pub(crate) enum Unit {
     Milliseconds,
     Bytes,
     BytesPerSecond,
+    PerSecond,
     Percent,
 }
 
@@ -22,6 +23,7 @@ impl Unit {
             Self::Milliseconds => format!("{value:.0} ms"),
             Self::Bytes => format!("{:.2} MB", value / 1e6),
             Self::BytesPerSecond => format!("{:.2} GB/s", value / 1e9),
+            Self::PerSecond => format!("{value:.0} /s"),
             Self::Percent => format!("{value:.3} %"),
         }
     }

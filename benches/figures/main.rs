@@ -14,6 +14,7 @@
 
 #![expect(clippy::print_stderr, reason = "a benchmark's progress is for the person who waits for it")]
 
+mod api;
 mod changes;
 mod exec;
 mod figure;
@@ -94,7 +95,7 @@ impl Context {
 /// A figure's name on the command line, and how to measure it.
 type Named = (&'static str, fn(&Context) -> Outcome<Figure>);
 
-const FIGURES: [Named; 9] = [
+const FIGURES: [Named; 10] = [
     ("sizes", sizes::measure),
     ("materialize", materialize::measure),
     ("exec", exec::measure),
@@ -103,6 +104,7 @@ const FIGURES: [Named; 9] = [
     ("runner", runner::measure),
     ("server", server::measure),
     ("supervise", supervise::measure),
+    ("api", api::measure),
     ("update", update::measure),
 ];
 
