@@ -1,0 +1,134 @@
+//! A world in which nothing is real: its clock moves only when somebody waits, and every answer is written down beforehand.
+
+use super::scenarios::Scenario;
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use stigmer::workflow::engine::{AgentRequest, HttpRequest, Millis, Outcome};
+use stigmer::workflow::fault::Fault;
+
+/// When this world begins: 2026-01-01.
+pub(crate) const BEGIN: Millis = 1_767_225_600_000;
+
+/// What an address answers, one answer after the other; the last one again and again.
+pub(crate) type Answers = Vec<(&'static str, Vec<Answer>)>;
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// This.
+    Ok(Value),
+    /// This status.
+    Status(u64),
+    /// It takes longer than anybody waits: so many milliseconds.
+    Slow(Millis),
+}
+
+/// What has happened, for all who come to look.
+#[derive(Clone)]
+pub(crate) struct World(Rc<Inner>);
+
+struct Inner {
+    now: Cell<Millis>,
+    answers: Answers,
+    calls: RefCell<Vec<String>>,
+    bodies: RefCell<Vec<Value>>,
+    /// Questions to agents by the path of their task, as the server keeps them.
+    children: RefCell<BTreeMap<String, Outcome>>,
+}
+
+impl World {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Self(Rc::new(Inner {
+            now: Cell::new(BEGIN),
+            answers: scenario.answers.clone(),
+            calls: RefCell::default(),
+            bodies: RefCell::default(),
+            children: RefCell::default(),
+        }))
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.0.now.get()
+    }
+
+    pub(crate) fn pass_until(&self, until: Millis) {
+        self.0.now.set(self.now().max(until));
+    }
+
+    /// All that was called, in order.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.0.calls.borrow().clone()
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.calls().len()
+    }
+
+    /// What the requests carried.
+    pub(crate) fn bodies(&self) -> Vec<Value> {
+        self.0.bodies.borrow().clone()
+    }
+
+    fn answer(&self, name: &str, count: usize) -> Answer {
+        let all = self.0.answers.iter().find(|(known, _)| *known == name);
+        let all = &all.unwrap_or_else(|| panic!("nobody is at {name}")).1;
+        all[count.min(all.len() - 1)].clone()
+    }
+
+    pub(crate) fn http(&self, request: &HttpRequest, deadline: Option<Millis>) -> Outcome {
+        let address = request.uri.strip_prefix("http://world/").expect("an address of this world");
+        let call = format!("{} {address}", request.method);
+        let count = self.calls().iter().filter(|known| **known == call).count();
+        self.0.calls.borrow_mut().push(call);
+        let body = request.body.as_ref().map(|body| serde_json::from_slice(body).expect("JSON"));
+        self.0.bodies.borrow_mut().push(body.unwrap_or(Value::Null));
+        let place = address.split('?').next().expect("a beginning");
+        match self.answer(place, count) {
+            Answer::Ok(value) => Outcome::Done(value),
+            Answer::Status(status) => {
+                Outcome::Failed(Fault::communication(status, "Refused", format!("it answers {status}")))
+            }
+            Answer::Slow(length) => self.late(length, deadline),
+        }
+    }
+
+    fn late(&self, length: Millis, deadline: Option<Millis>) -> Outcome {
+        let ready = self.now() + length;
+        match deadline {
+            Some(deadline) if deadline < ready => {
+                self.pass_until(deadline);
+                Outcome::TimedOut
+            }
+            _ => {
+                self.pass_until(ready);
+                Outcome::Done(json!("at last"))
+            }
+        }
+    }
+
+    pub(crate) fn agent(&self, path: &str, request: &AgentRequest, deadline: Option<Millis>) -> Outcome {
+        if let Some(known) = self.0.children.borrow().get(path) {
+            return known.clone();
+        }
+        let call = format!("{} is asked: {}", request.agent, request.message);
+        let count = self.calls().iter().filter(|known| **known == call).count();
+        self.0.calls.borrow_mut().push(call);
+        let outcome = match self.answer(&request.agent, count) {
+            Answer::Ok(text) => {
+                let usage = json!({"input_tokens": 1, "output_tokens": 2});
+                Outcome::Done(json!({"text": text, "execution": path, "usage": usage}))
+            }
+            Answer::Status(status) => Outcome::Failed(Fault::new(
+                stigmer::workflow::fault::AGENT,
+                status,
+                "Agent Failed",
+                "it did not know",
+            )),
+            Answer::Slow(length) => self.late(length, deadline),
+        };
+        self.0.children.borrow_mut().insert(path.to_owned(), outcome.clone());
+        outcome
+    }
+}
