@@ -40,7 +40,12 @@ fi
 
 export CARGO_TARGET_DIR="$work/target"
 export "CC_$lower=musl-gcc"
+# Where it was built must not show in what was built: two people's builds of one commit are the same bytes (packaging/reproduce.sh).
+registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
+remap="--remap-path-prefix=$PWD=/stigmer --remap-path-prefix=$registry=/registry"
+export "CFLAGS_$lower=-ffile-prefix-map=$PWD=/stigmer -ffile-prefix-map=$registry=/registry"
 if [ "$rustup_has_target" = yes ]; then
+    export "CARGO_TARGET_${upper}_RUSTFLAGS=$remap"
     cargo build --release --locked --target "$target"
 else
     if [ ! -x "$work/zig/bin/python" ]; then
@@ -52,7 +57,7 @@ else
     chmod +x "$work/zig-cc"
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
     export "CARGO_TARGET_${upper}_LINKER=$PWD/$work/zig-cc"
-    export "CARGO_TARGET_${upper}_RUSTFLAGS=-C link-self-contained=no -C target-feature=+crt-static"
+    export "CARGO_TARGET_${upper}_RUSTFLAGS=-C link-self-contained=no -C target-feature=+crt-static $remap"
     /usr/bin/cargo build --release --locked -Z build-std=std,panic_unwind --target "$target"
 fi
 # Only if it changed, so that what depends on it is not made again.
