@@ -3,6 +3,7 @@
 
 CARGO  ?= cargo
 PYTHON ?= python3
+export VERSION TARGETS BASE
 # STATIC=1 packs what ships on Linux, a static executable, instead of the host's own build.
 ifdef STATIC
 HOST_EXE := build/static/stigmer
@@ -13,6 +14,7 @@ TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
 .PHONY: help build run test check bench man soak cross cross-check test-cross runner host test-tools test-payload test-releases test-rust clean FORCE
+.PHONY: lint-scripts release-dry formula reproduce
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -73,6 +75,11 @@ check: ## Run the lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(PYTHON) payloads/agent-runner/build.py --lint
+	@$(MAKE) --no-print-directory lint-scripts
+
+lint-scripts: ## Check the shell scripts
+	@echo '==> shell scripts'
+	tools=$$(sh packaging/tools.sh) && $$tools/shellcheck install.sh packaging/*.sh tests/*.sh benches/*.sh
 
 bench: build ## Run the benchmarks against their peers and print them; PUBLISH=1 writes docs/benchmarks.md and its plot
 	@echo '==> peers: b3sum, dotslash'
@@ -90,6 +97,15 @@ cross-check: ## Type-check for all five platforms
 # 77: all that could be run has passed, and something could not be run; the script has said what.
 test-cross: ## Test what `make cross` made: signatures, Windows under Wine, arm64 under qemu
 	@sh tests/cross.sh || [ $$? = 77 ]
+
+release-dry: test-tools ## A whole release with a key that is thrown away, checked from 127.0.0.1: VERSION=1.2.3, and TARGETS="linux-amd64 …" for some of them
+	packaging/release.sh dry
+
+formula: ## Write formula/stigmer.rb from what is published: VERSION=1.2.3, BASE=https://…
+	packaging/release.sh formula
+
+reproduce: ## Build twice in two places and compare: PLATFORM=linux-amd64
+	packaging/reproduce.sh $(PLATFORM)
 
 man: host ## Write the man pages to build/man
 	$(HOST_EXE) man-pages build/man

@@ -141,6 +141,7 @@ for platform; do
     esac
     [ "$what" = build ] || profile=dev
     # Then neither what runs here, the macros, nor what comes of it need be fast.
+    # shellcheck disable=SC2089 # the quotes are those of the key's name
     [ "$profile" != dev ] || faster='--config profile.dev.package."*".opt-level=0'
     if [ "$what" = check ]; then
         command='check'
@@ -174,7 +175,7 @@ for platform; do
         need_packages gcc-mingw-w64-x86-64
         set -- "$CARGO" "$command"
     fi
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086,SC2090
     "$@" --locked --profile "$profile" $faster ${CROSS_JOBS:+--jobs "$CROSS_JOBS"} -Z build-std=std,panic_unwind --target "$target" --bin stigmer
     [ "$what" = build ] || continue
     made="$CARGO_TARGET_DIR/$target/$([ "$profile" = dev ] && echo debug || echo "$profile")/stigmer$suffix"

@@ -6,7 +6,7 @@
 # As root on Debian the absent packages are installed first. CROSS_TEST_KEEP=1 keeps the scratch directory.
 set -u
 
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 top=$PWD
 cross=$top/dist/cross
 case $(uname -m) in x86_64) own=linux-amd64 ;; *) own=linux-arm64 ;; esac
@@ -355,9 +355,9 @@ qemu_tests() {
     else
         # A program that starts others needs the kernel to know what to do with them. In a user namespace of our own the
         # kernel is told so for this test alone.
-        # shellcheck disable=SC2016
         magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
         mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+        # shellcheck disable=SC2016 # for the shell in there
         if unshare -Urm sh -c 'mount -t binfmt_misc none /proc/sys/fs/binfmt_misc && printf "%s" ":stigmer-arm64:M::$1:$2:$3:F" > /proc/sys/fs/binfmt_misc/register && CROSS_TEST_BINFMT=1 CROSS_TEST_ONLY=qemu CROSS_TEST_SCRATCH="$4" exec sh tests/cross.sh' \
             sh "$magic" "$mask" "$qemu" "$scratch"; then
             :

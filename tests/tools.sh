@@ -15,6 +15,10 @@ need strace strace
 need openssl openssl
 need osslsigncode osslsigncode
 need minisign minisign
+need ruby ruby
+need rubocop rubocop
+need curl curl
+need wget wget
 
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

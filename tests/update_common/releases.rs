@@ -18,7 +18,7 @@ pub(crate) const ISSUED: &str = "2026-03-01T12:00:00Z";
 
 /// A key that signs releases.
 pub(crate) struct Signer {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     key: SigningKey,
 }
 
@@ -28,7 +28,12 @@ impl Signer {
         let path = dir.path().join("key");
         SigningKey::generate(&path, None).expect("a key");
         let key = SigningKey::read(&path, &mut || unreachable!("it has no password")).expect("a key");
-        Self { _dir: dir, key }
+        Self { dir, key }
+    }
+
+    /// The file of the secret key; the public one has `.pub` behind its name.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.dir.path().join("key")
     }
 
     pub(crate) fn public(&self) -> String {

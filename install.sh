@@ -1,0 +1,328 @@
+#!/bin/sh
+# Installs stigmer for the person who runs it: one executable, in ~/.local/bin unless told otherwise. Needs no root and asks for none.
+#
+#   curl -fsSL https://releases.stigmer.ai/install.sh | sh
+#   curl -fsSL https://releases.stigmer.ai/install.sh | sh -s -- --version 1.2.3 --dir ~/bin
+#
+# What is trusted, in this order: the release keys below, checked with minisign or with openssl, whichever is here; else the connection to the
+# host alone, and then that is said. docs/install.md has the whole story.
+set -eu
+
+# The public keys of the releases, one in a line. Published copies have them filled in.
+release_keys=''
+default_url='https://releases.stigmer.ai'
+
+usage() {
+    cat <<'END'
+Installs stigmer, one executable, without root.
+
+Usage: install.sh [--version VERSION] [--dir DIR] [--require-signature]
+
+  --version VERSION      install this version instead of the newest stable one
+  --dir DIR              install into DIR instead of ~/.local/bin
+  --require-signature    stop if the signature cannot be checked here
+  --help                 show this
+
+  STIGMER_RELEASES_URL   fetch from this place instead of https://releases.stigmer.ai
+  STIGMER_RELEASE_KEYS   trust the public keys in this file, one in a line, instead of the project's
+
+Exits with 0 if it is installed, 1 if not, 2 if the command line is wrong, 5 if another program looks after the installation, 65 if what was
+fetched is not what was published.
+END
+}
+
+say() { printf '%s\n' "$*" >&2; }
+# fail CODE WHAT [HINT]
+fail() {
+    say "install.sh: $2"
+    [ -z "${3:-}" ] || say "  hint: $3"
+    exit "$1"
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+platform() {
+    system=$(uname -s) machine=$(uname -m)
+    case $system in
+        Linux) system=linux ;;
+        Darwin)
+            system=darwin
+            # A shell under Rosetta says that it is on an Intel machine.
+            if [ "$(sysctl -n sysctl.proc_translated 2>/dev/null || :)" = 1 ]; then machine=arm64; fi
+            ;;
+        MINGW* | MSYS* | CYGWIN*)
+            fail 1 'this script is for Linux and macOS' "fetch stigmer-VERSION-windows-amd64.exe from $url and put it into PATH (docs/install.md)"
+            ;;
+        *) fail 1 "there are no releases for $system" 'build it from its source: docs/developing.md' ;;
+    esac
+    case $machine in
+        x86_64 | amd64) machine=amd64 ;;
+        arm64 | aarch64) machine=arm64 ;;
+        *) fail 1 "there are no releases for $system on $machine" 'build it from its source: docs/developing.md' ;;
+    esac
+    printf '%s-%s' "$system" "$machine"
+}
+
+# fetch ADDRESS FILE
+fetch() {
+    if have curl; then
+        case $1 in https:*) only='=https' ;; *) only='=http,https' ;; esac
+        curl --fail --silent --show-error --location --proto "$only" --retry 3 --output "$2" "$1"
+    elif have wget; then
+        wget --quiet --tries=3 --output-document="$2" "$1"
+    else
+        fail 1 'neither curl nor wget is here' 'install one of them'
+    fi
+}
+
+sha256() {
+    if have sha256sum; then
+        sum=$(sha256sum <"$1")
+    elif have shasum; then
+        sum=$(shasum -a 256 <"$1")
+    elif have openssl; then
+        sum=$(openssl dgst -sha256 -r <"$1")
+    else
+        fail 1 'nothing here computes SHA-256' 'install sha256sum, shasum or openssl'
+    fi
+    printf '%s' "${sum%% *}"
+}
+
+# Says of the files in the listing that were made for this platform `version url sha256`, newest first; with a version, only of that one.
+# The listing is JSON whose objects have a known order: a version, its channel, and then its files with name, url and digest.
+carriers() {
+    # shellcheck disable=SC2020 # five characters, each to a new line
+    tr -d '\n' <"$1" | tr ',{}[]' '\n\n\n\n\n' | awk -v target="$2" -v wanted="$3" '
+        function value(line) { sub(/^[^:]*:[ ]*"/, "", line); sub(/"[ ]*$/, "", line); return line }
+        /^ *"version" *:/ { version = value($0) }
+        /^ *"channel" *:/ { channel = value($0) }
+        /^ *"name" *:/ { name = value($0) }
+        /^ *"url" *:/ { url = value($0) }
+        /^ *"digest" *: *"sha256:/ {
+            if (name != "stigmer-" version "-" target) next
+            if (wanted == "" ? channel == "stable" : version == wanted) print version, url, substr(value($0), 8)
+        }'
+}
+
+# checked_by_minisign KEY FILE: prints the trusted comment if the signature is good.
+checked_by_minisign() { minisign -VQ -P "$1" -m "$2" -x "$2.minisig" 2>/dev/null; }
+
+# signed_by PUBLIC SIGNATURE MESSAGE: Ed25519, all three as files; the first in DER.
+signed_by() { openssl pkeyutl -verify -pubin -inkey "$1" -keyform DER -rawin -in "$3" -sigfile "$2" >/dev/null 2>&1; }
+
+# der FILE: the public key in FILE, 32 bytes, as openssl wants it.
+der() { printf '\060\052\060\005\006\003\053\145\160\003\041\000' && cat "$1"; }
+
+# bytes FILE FIRST COUNT
+bytes() { tail -c "+$2" "$1" | head -c "$3"; }
+
+# Whether this openssl can do it at all: the second test of RFC 8032, section 7.1.
+openssl_can() {
+    have openssl || return 1
+    printf '%s' 'PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=' | openssl base64 -d -A >"$work/test.raw" 2>/dev/null || return 1
+    printf '%s' 'kqAJqfDUyrhyDoILX2QlQKKye1QWUD+Ps3YiI+vbadoIWsHkPhWZbkWPNhPQ8R2MOHsurrQwKu6wDSkWErsMAA==' |
+        openssl base64 -d -A >"$work/test.sig" 2>/dev/null || return 1
+    der "$work/test.raw" >"$work/test.der"
+    printf 'r' >"$work/test.msg"
+    signed_by "$work/test.der" "$work/test.sig" "$work/test.msg" && openssl dgst -blake2b512 -binary "$work/test.msg" >/dev/null 2>&1
+}
+
+# checked_by_openssl KEY FILE: the same as checked_by_minisign. A signature of minisign is one of the BLAKE2b digest of the file, and a second one of
+# the first and the trusted comment.
+checked_by_openssl() {
+    printf '%s' "$1" | openssl base64 -d -A >"$work/key" && [ "$(wc -c <"$work/key")" -eq 42 ] || return 1
+    bytes "$work/key" 11 32 >"$work/key.raw"
+    der "$work/key.raw" >"$work/key.der"
+    sed -n 2p "$2.minisig" | tr -d '\r\n' | openssl base64 -d -A >"$work/sig" && [ "$(wc -c <"$work/sig")" -eq 74 ] || return 1
+    # The form that signs the digest, by this very key.
+    [ "$(head -c 2 "$work/sig")" = ED ] || return 1
+    bytes "$work/key" 3 8 >"$work/key.id"
+    bytes "$work/sig" 3 8 | cmp -s - "$work/key.id" || return 1
+    bytes "$work/sig" 11 64 >"$work/sig.raw"
+    openssl dgst -blake2b512 -binary "$2" >"$work/digest"
+    signed_by "$work/key.der" "$work/sig.raw" "$work/digest" || return 1
+    comment=$(sed -n 3p "$2.minisig" | tr -d '\r\n')
+    comment=${comment#trusted comment: }
+    sed -n 4p "$2.minisig" | tr -d '\r\n' | openssl base64 -d -A >"$work/global.raw"
+    { cat "$work/sig.raw" && printf '%s' "$comment"; } >"$work/global"
+    signed_by "$work/key.der" "$work/global.raw" "$work/global" || return 1
+    printf '%s\n' "$comment"
+}
+
+# Checks the signature of the listing by whatever is here, and says in `checked` what was done. It is the listing that says which bytes are ours.
+check_signature() {
+    listing=$1
+    checked=''
+    if [ -z "$release_keys" ]; then
+        why='this script was not given a release key'
+    elif have minisign; then
+        with=minisign
+    elif openssl_can; then
+        with=openssl
+    else
+        why='neither minisign nor an openssl from 3.0 on is here'
+    fi
+    if [ -z "${with:-}" ]; then
+        unchecked "$why"
+        return
+    fi
+    for key in $release_keys; do
+        if comment=$("checked_by_$with" "$key" "$listing"); then
+            [ "$comment" = 'stigmer listing' ] || fail 65 "the signature of $url/releases.json was made for another document, \`$comment\`" 'nothing was installed; tell us'
+            checked="signed by the release key, as $with says"
+            return
+        fi
+    done
+    fail 65 "the signature of $url/releases.json is not one of stigmer's release keys" 'nothing was installed; if that is your own mirror, name its key with STIGMER_RELEASE_KEYS'
+}
+
+unchecked() {
+    [ "$require" = no ] || fail 1 "the signature cannot be checked: $1" 'install minisign, or leave out --require-signature'
+    say "note: the signature was not checked: $1."
+    case $url in
+        https:*) say "      That these bytes are stigmer's rests on the connection to $url alone; the program cannot vouch for itself." ;;
+        *) say "      Nothing shows that these bytes are stigmer's: $url is not even asked over https. The program cannot vouch for itself." ;;
+    esac
+    checked='signature NOT checked'
+}
+
+# Where a link leads, and a file itself.
+real() {
+    at=$1
+    hops=0
+    while [ -L "$at" ]; do
+        hops=$((hops + 1))
+        [ $hops -le 40 ] || fail 1 "\`$1\` is a link that leads in a circle"
+        to=$(readlink "$at")
+        case $to in /*) at=$to ;; *) at=$(dirname "$at")/$to ;; esac
+    done
+    printf '%s' "$(cd "$(dirname "$at")" && pwd -P)/$(basename "$at")"
+}
+
+# What is at $1 is somebody else's to update.
+refuse_managed() {
+    here=$(dirname "$1")
+    for marker in "$here/stigmer.managed" "$here/../share/stigmer/stigmer.managed"; do
+        if [ -f "$marker" ]; then fail 5 "\`$1\` is looked after by a packager, who says: $(tr -d '\000-\011\013-\037\177' <"$marker")" 'or install elsewhere with --dir'; fi
+    done
+    case $1 in
+        */Cellar/*) fail 5 "\`$1\` was installed by Homebrew" 'brew update && brew upgrade stigmer; or install elsewhere with --dir' ;;
+        /nix/store/* | /gnu/store/* | /snap/* | */mise/installs/* | */asdf/installs/* | */.asdf/installs/*)
+            fail 5 "\`$1\` was installed by a package manager" 'update it there; or install elsewhere with --dir'
+            ;;
+    esac
+    if [ "$(basename "$here")" = bin ] && grep -q '"stigmer"' "$here/../.crates.toml" 2>/dev/null; then
+        fail 5 "\`$1\` was installed by cargo" 'cargo install stigmer; or install elsewhere with --dir'
+    fi
+}
+
+main() {
+    version='' dir='' require=no
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --version | --dir)
+                [ $# -ge 2 ] && [ -n "$2" ] || fail 2 "$1 needs a value" 'install.sh --help'
+                if [ "$1" = --dir ]; then dir=$2; else version=${2#v}; fi
+                shift
+                ;;
+            --version=*) version=${1#--version=} version=${version#v} ;;
+            --dir=*) dir=${1#--dir=} ;;
+            --require-signature) require=yes ;;
+            --help | -h)
+                usage
+                exit 0
+                ;;
+            *) fail 2 "\`$1\` is not understood" 'install.sh --help' ;;
+        esac
+        shift
+    done
+    url=${STIGMER_RELEASES_URL:-$default_url}
+    url=${url%/}
+    if [ -n "${STIGMER_RELEASE_KEYS:-}" ]; then
+        release_keys=$(grep -v -e '^#' -e '^untrusted comment' "$STIGMER_RELEASE_KEYS") || fail 2 "there is no key in \`$STIGMER_RELEASE_KEYS\`" 'one public key of minisign in a line'
+    fi
+    case $url in
+        https://github.com/*/*) listing_url=$url/releases/latest/download/releases.json ;;
+        https://* | http://*) listing_url=$url/releases.json ;;
+        *) fail 2 "\`$url\` is no place to fetch releases from" 'STIGMER_RELEASES_URL begins with https://' ;;
+    esac
+    if [ -z "$dir" ]; then
+        [ -n "${HOME:-}" ] || fail 1 'HOME is not set' 'say where to install with --dir'
+        dir=$HOME/.local/bin
+    fi
+    case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
+    target=$(platform)
+
+    # What is there already, before anything is fetched.
+    place=$dir/stigmer
+    old=''
+    if [ -L "$place" ] || [ -e "$place" ]; then
+        [ -e "$place" ] || fail 1 "\`$place\` is a link that leads nowhere" 'remove it'
+        place=$(real "$place")
+        refuse_managed "$place"
+        old=$("$place" --version 2>/dev/null | head -n 1) || :
+        case $old in 'stigmer '*) ;; *) fail 1 "\`$place\` is there already, and is no stigmer" 'move it away, or install elsewhere with --dir' ;; esac
+    fi
+    dir=$(dirname "$place")
+    mkdir -p "$dir" || fail 1 "\`$dir\` cannot be made" 'choose a directory of your own with --dir; this script never asks for root'
+    [ -w "$dir" ] || fail 1 "you may not write into \`$dir\`" 'choose a directory of your own with --dir; this script never asks for root'
+
+    # Beside the place: a rename is atomic within one file system, and /tmp may forbid what is in it to run.
+    work=$(mktemp -d "$dir/.stigmer-install-XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'exit 129' HUP
+
+    fetch "$listing_url" "$work/releases.json" || fail 1 "$listing_url could not be fetched" 'look at the message above; a proxy is taken from https_proxy'
+    fetch "$listing_url.minisig" "$work/releases.json.minisig" || fail 1 "$listing_url.minisig could not be fetched" 'look at the message above'
+    check_signature "$work/releases.json"
+    found=$(carriers "$work/releases.json" "$target" "$version" | head -n 1)
+    [ -n "$found" ] || fail 1 "$url has no ${version:-stable release} for $target" "leave out --version for the newest; all there is stands in $listing_url"
+    # shellcheck disable=SC2086 # three words
+    set -- $found
+    version=$1 address=$2 wanted=$3
+    case $address in http://* | https://*) ;; *) address=${listing_url%/*}/$address ;; esac
+    say "fetching stigmer $version for $target from ${address%/*}"
+    fetch "$address" "$work/stigmer" || fail 1 "$address could not be fetched" 'look at the message above; is the disk full?'
+    got=$(sha256 "$work/stigmer")
+    [ "$got" = "$wanted" ] || fail 65 "what $address gave is not what was published: its SHA-256 is $got, the listing says $wanted" 'nothing was installed; try again, and if it stays so tell us'
+    chmod 755 "$work/stigmer"
+
+    # It must work on this machine before it takes anybody's place.
+    said=$("$work/stigmer" --version 2>&1 | head -n 1) || :
+    case $said in
+        "stigmer $version" | "stigmer $version "*) ;;
+        *) fail 1 "the new stigmer does not run here: $said" "is \`$dir\` on a file system that forbids to run programs (noexec)?" ;;
+    esac
+    "$work/stigmer" bundle verify >/dev/null 2>"$work/said" || fail 65 "the new stigmer finds its own bundle damaged: $(cat "$work/said")" 'nothing was installed'
+
+    if [ -n "$old" ]; then
+        # As an update does: the version before stays, and `stigmer self-update --rollback` goes back to it.
+        rm -f "$place.previous"
+        ln "$place" "$place.previous" 2>/dev/null || cp -p "$place" "$place.previous"
+    fi
+    mv -f "$work/stigmer" "$place"
+
+    say "installed $said"
+    say "  at      $place"
+    say "  checked SHA-256 $wanted; $checked; every byte of its bundle"
+    [ -z "$old" ] || say "  before  $old, kept as $place.previous"
+    first=$(command -v stigmer 2>/dev/null || :)
+    case :$PATH: in
+        *:"$dir":*)
+            if [ -n "$first" ] && [ "$(real "$first")" != "$place" ]; then
+                say "note: \`stigmer\` in your PATH is another one, $first; remove it, or put $dir before it"
+            fi
+            say 'next: stigmer server'
+            ;;
+        *)
+            say "note: $dir is not in your PATH. For this shell, and for every later one in ~/.profile or your shell's own file:"
+            # shellcheck disable=SC2016 # for the person's shell
+            say "        export PATH=\"$dir:\$PATH\""
+            say "next: $place server"
+            ;;
+    esac
+}
+
+# All of it, or nothing: of a script that was cut off on its way, the shell does not understand the last line.
+{ main "$@"; }

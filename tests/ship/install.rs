@@ -1,0 +1,272 @@
+//! `install.sh`: what it installs, what it says, and what it refuses. docs/install.md is what is promised.
+
+use crate::desk::{Desk, which};
+use crate::update_common::{Do, Host, NEW, OLD, Signer, new, old, publish, publish_at, run, same, signer};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use stigmer::update::{Target, UpdateIndex};
+
+fn host() -> Host {
+    Host::new(publish(&[old(), new()]))
+}
+
+/// What checks a signature here: a tool of its own, or openssl.
+const CHECKERS: [&str; 2] = ["minisign", "openssl"];
+
+#[test]
+fn the_newest_release_comes_into_a_clean_home_checked_by_either_tool() {
+    let host = host();
+    for checker in CHECKERS {
+        let desk = Desk::new();
+        let ran = desk.install(&host, &["curl", "sha256sum", checker], &[]).code(0).says(&[
+            &format!("installed stigmer {NEW}"),
+            &format!("signed by the release key, as {checker} says"),
+            "is not in your PATH",
+            "every byte of its bundle",
+        ]);
+        assert!(ran.out.is_empty() && !ran.err.contains("NOT checked"), "{ran:?}");
+        assert_eq!(desk.files(), [".local/bin/stigmer"], "nothing else is written");
+        assert!(same(&desk.exe(), &new().carrier));
+        assert_eq!(desk.exe().metadata().unwrap().permissions().mode() & 0o7777, 0o755);
+    }
+}
+
+#[test]
+fn without_a_tool_for_signatures_it_says_what_was_not_checked() {
+    let (desk, host) = (Desk::new(), host());
+    // wget and shasum in place of what Linux usually has.
+    let tools = ["wget", "shasum"];
+    desk.install(&host, &tools, &["--require-signature"])
+        .code(1)
+        .says(&["the signature cannot be checked", "install minisign"]);
+    assert_eq!(desk.files(), [""; 0]);
+    // shasum is a Perl script and asks env for perl.
+    let tools = ["wget", "sha256sum"];
+    desk.install(&host, &tools, &["--require-signature"]).code(1);
+    desk.install(&host, &tools, &[]).code(0).says(&[
+        "note: the signature was not checked: neither minisign nor an openssl",
+        "cannot vouch for itself",
+        "signature NOT checked",
+    ]);
+    assert!(same(&desk.exe(), &new().carrier));
+    // A script without keys, as it lies in the source.
+    let other = Desk::new();
+    run(other.installer(&host, &["curl", "sha256sum", "minisign"], &[]).env_remove("STIGMER_RELEASE_KEYS"))
+        .code(0)
+        .says(&["this script was not given a release key"]);
+}
+
+#[test]
+fn what_is_installed_already_is_kept_as_an_update_keeps_it() {
+    let (desk, host) = (Desk::new(), host());
+    let tools = ["curl", "sha256sum", "minisign"];
+    desk.install(&host, &tools, &["--version", OLD]).code(0).says(&[&format!("installed stigmer {OLD}")]);
+    assert!(same(&desk.exe(), &old().carrier));
+    let ran = desk.install(&host, &tools, &[]).code(0);
+    assert!(ran.err.contains("before  stigmer") && ran.err.contains("stigmer.previous"), "{ran:?}");
+    assert_eq!(desk.files(), [".local/bin/stigmer", ".local/bin/stigmer.previous"]);
+    run(std::process::Command::new(desk.exe())
+        .args(["self-update", "--rollback"])
+        .env("HOME", desk.path("home")))
+    .code(0);
+    assert!(same(&desk.exe(), &old().carrier));
+
+    // A link of the person's own stays, and what it leads to is replaced.
+    let linked = desk.path("a link/stigmer");
+    std::fs::create_dir(linked.parent().unwrap()).unwrap();
+    symlink("../home/.local/bin/stigmer", &linked).unwrap();
+    desk.install(&host, &tools, &["--dir", "a link", &format!("--version=v{NEW}")]).code(0);
+    assert!(linked.is_symlink() && same(&desk.exe(), &new().carrier));
+}
+
+#[test]
+fn in_path_it_says_what_is_next_and_whether_another_one_comes_first() {
+    let (desk, host) = (Desk::new(), host());
+    let tools = desk.tools(&["curl", "sha256sum", "minisign"]);
+    let bin = desk.path("own bin");
+    let install = |path: &[&Path]| {
+        let mut command = desk.installer(&host, &["curl", "sha256sum", "minisign"], &["--dir", "own bin"]);
+        command.env("PATH", std::env::join_paths(path).unwrap());
+        run(&mut command).code(0)
+    };
+    let ran = install(&[&tools, &bin]);
+    assert!(ran.err.contains("next: stigmer server") && !ran.err.contains("another one"), "{ran:?}");
+    let first = desk.path("first");
+    std::fs::create_dir(&first).unwrap();
+    std::fs::copy(which("true"), first.join("stigmer")).unwrap();
+    let ran = install(&[&first, &tools, &bin]);
+    assert!(ran.err.contains("is another one") && ran.err.contains("first/stigmer"), "{ran:?}");
+}
+
+/// What was done, the exit code it comes to, what is said then, and how it is done.
+type Tampered = (&'static str, i32, &'static str, Box<dyn Fn(&Host)>);
+
+#[test]
+fn bytes_that_were_not_published_are_not_installed() {
+    let carrier = format!("stigmer-{NEW}-{}", Target::own().unwrap());
+    let foreign = Signer::new();
+    let index = new().index.to_bytes();
+    let purpose = UpdateIndex::purpose(&new().index.version, new().index.target);
+    let tampered: [Tampered; 8] = [
+        ("a byte of the carrier", 65, "is not what was published", {
+            let carrier = carrier.clone();
+            Box::new(move |host: &Host| host.change(&carrier, |bytes| bytes[1000] ^= 1))
+        }),
+        ("the carrier cut short", 65, "is not what was published", {
+            let carrier = carrier.clone();
+            Box::new(move |host: &Host| host.change(&carrier, |bytes| bytes.truncate(5000)))
+        }),
+        (
+            "a digest in the listing",
+            65,
+            "is not one of stigmer's release keys",
+            Box::new(|host: &Host| {
+                host.change("releases.json", |bytes| {
+                    let at = bytes.windows(7).position(|w| w == b"sha256:").expect("a digest") + 7;
+                    bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+                });
+            }),
+        ),
+        ("the listing signed by somebody", 65, "is not one of stigmer's release keys", {
+            let files = publish_at(&[new()], "2026-03-01T12:00:00Z", &foreign);
+            Box::new(move |host: &Host| host.replace(files.clone()))
+        }),
+        (
+            "what the signature says of itself",
+            65,
+            "is not one of stigmer's release keys",
+            Box::new(|host: &Host| {
+                host.change("releases.json.minisig", |bytes| {
+                    let text = String::from_utf8(bytes.clone()).unwrap();
+                    *bytes = text.replace("stigmer listing", "stigmer Listing").into_bytes();
+                });
+            }),
+        ),
+        ("an index in the place of the listing", 65, "was made for another document", {
+            Box::new(move |host: &Host| {
+                host.change("releases.json.minisig", |bytes| *bytes = signer().sign(&index, &purpose));
+                host.change("releases.json", |bytes| bytes.clone_from(&index));
+            })
+        }),
+        (
+            "no signature",
+            1,
+            "releases.json.minisig could not be fetched",
+            Box::new(|host: &Host| {
+                host.remove("releases.json.minisig");
+            }),
+        ),
+        ("no carrier", 1, "could not be fetched", Box::new(move |host: &Host| host.remove(&carrier))),
+    ];
+    for (what, code, words, tamper) in tampered {
+        for checker in CHECKERS {
+            let (desk, host) = (Desk::new(), host());
+            tamper(&host);
+            let ran = desk.install(&host, &["curl", "sha256sum", checker], &[]);
+            assert!(ran.code == Some(code) && ran.err.contains(words), "{what}, {checker}: {ran:#?}");
+            assert_eq!(desk.files(), [""; 0], "{what}: nothing is left");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_leaves_what_is_installed() {
+    let (desk, host) = (Desk::new(), host());
+    let tools = ["curl", "sha256sum", "minisign"];
+    desk.install(&host, &tools, &["--version", OLD]).code(0);
+    host.rule(|request| if request.is_for_bytes() { Do::Cut(10_000) } else { Do::Serve });
+    desk.install(&host, &tools, &[]).code(1).says(&["could not be fetched"]);
+    host.rule(|_| Do::Status(503, ""));
+    desk.install(&host, &["wget", "sha256sum"], &[]).code(1).says(&["could not be fetched"]);
+    assert_eq!(desk.files(), [".local/bin/stigmer"]);
+    assert!(same(&desk.exe(), &old().carrier));
+}
+
+#[test]
+fn what_others_look_after_is_left_to_them() {
+    let host = host();
+    let tools = ["curl", "sha256sum", "minisign"];
+    let refused = |desk: &Desk, code: i32, words: &[&str]| {
+        let before = desk.files();
+        desk.install(&host, &tools, &[]).code(code).says(words);
+        assert_eq!(desk.files(), before);
+        assert!(host.take_log().is_empty(), "it is known before anything is asked");
+    };
+    let prepare = |place: &str| {
+        let desk = Desk::new();
+        let bin = desk.exe().parent().unwrap().to_owned();
+        std::fs::create_dir_all(&bin).unwrap();
+        let place = desk.path("home").join(place);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::copy(&old().carrier, &place).unwrap();
+        if place != desk.exe() {
+            symlink(&place, desk.exe()).unwrap();
+        }
+        desk
+    };
+    let desk = prepare("brew/Cellar/stigmer/0.1.0/bin/stigmer");
+    refused(&desk, 5, &["installed by Homebrew", "brew upgrade stigmer"]);
+    let desk = prepare(".local/share/mise/installs/stigmer/0.1.0/stigmer");
+    refused(&desk, 5, &["installed by a package manager"]);
+    let desk = prepare(".local/bin/stigmer");
+    std::fs::create_dir_all(desk.path("home/.local/share/stigmer")).unwrap();
+    std::fs::write(desk.path("home/.local/share/stigmer/stigmer.managed"), "run our-tool\u{1b}[2J\n")
+        .unwrap();
+    refused(&desk, 5, &["a packager, who says: run our-tool[2J"]);
+    let desk = prepare(".local/bin/stigmer");
+    std::fs::write(desk.path("home/.local/.crates.toml"), "\"stigmer 1.0.0 (x)\" = [\"stigmer\"]\n").unwrap();
+    refused(&desk, 5, &["installed by cargo"]);
+
+    let desk = prepare(".local/bin/other");
+    std::fs::remove_file(desk.exe()).unwrap();
+    std::fs::copy(which("true"), desk.exe()).unwrap();
+    refused(&desk, 1, &["is there already, and is no stigmer"]);
+    let desk = Desk::new();
+    std::fs::write(desk.path("home/.local"), "").unwrap();
+    refused(&desk, 1, &["cannot be made", "never asks for root"]);
+}
+
+#[test]
+fn what_it_does_not_understand_or_find_it_says() {
+    let (desk, host) = (Desk::new(), host());
+    let tools = ["curl", "sha256sum", "minisign"];
+    let ran = desk.install(&host, &tools, &["--help"]).code(0);
+    assert!(ran.out.contains("--require-signature") && ran.err.is_empty(), "{ran:?}");
+    desk.install(&host, &tools, &["--verison", "1"]).code(2).says(&["`--verison` is not understood"]);
+    desk.install(&host, &tools, &["--version"]).code(2).says(&["--version needs a value"]);
+    desk.install(&host, &tools, &["--version", "7.7.7"]).code(1).says(&["has no 7.7.7 for", "releases.json"]);
+    desk.install(&host, &["sha256sum"], &[]).code(1).says(&["neither curl nor wget is here"]);
+    desk.install(&host, &["curl", "minisign"], &[]).code(1).says(&["nothing here computes SHA-256"]);
+    run(desk.installer(&host, &tools, &[]).env("STIGMER_RELEASES_URL", "ftp://host"))
+        .code(2)
+        .says(&["is no place to fetch releases from"]);
+    // Machines that nothing is made for: what `uname` says there.
+    for (said, words) in [
+        ("FreeBSD amd64", "no releases for FreeBSD"),
+        ("Linux riscv64", "no releases for linux on riscv64"),
+        ("MINGW64_NT x86_64", "is for Linux and macOS"),
+    ] {
+        let odd = desk.path(said);
+        std::fs::create_dir(&odd).unwrap();
+        let (system, machine) = said.split_once(' ').unwrap();
+        let script = format!("#!/bin/sh\n[ \"$1\" = -s ] && echo {system} || echo {machine}\n");
+        std::fs::write(odd.join("uname"), script).unwrap();
+        std::fs::set_permissions(odd.join("uname"), PermissionsExt::from_mode(0o755)).unwrap();
+        let path = std::env::join_paths([odd, desk.tools(&tools)]).unwrap();
+        run(desk.installer(&host, &tools, &[]).env("PATH", path)).code(1).says(&[words]);
+    }
+    assert_eq!(desk.files(), [""; 0]);
+}
+
+#[test]
+fn a_script_that_was_cut_off_on_its_way_does_nothing() {
+    let (desk, host) = (Desk::new(), host());
+    let whole = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh")).unwrap();
+    let tools = ["curl", "sha256sum", "minisign"];
+    let last: Vec<usize> = (whole.len() - 20..whole.len() - 1).collect();
+    for cut in (500..whole.len() - 20).step_by(997).chain(last) {
+        std::fs::write(desk.path("cut.sh"), &whole[..cut]).unwrap();
+        let ran = run(&mut desk.script(&desk.path("cut.sh"), &host, &tools, &[]));
+        assert!(desk.files().is_empty() && host.take_log().is_empty(), "cut off at {cut}: {ran:?}");
+    }
+}
