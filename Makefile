@@ -14,7 +14,7 @@ TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
 .PHONY: help build run test check bench man soak cross cross-check test-cross runner host test-tools test-payload test-releases test-rust clean FORCE
-.PHONY: lint-scripts release-dry formula reproduce
+.PHONY: lint-scripts lint-workflows release-dry formula reproduce
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -75,11 +75,16 @@ check: ## Run the lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(PYTHON) payloads/agent-runner/build.py --lint
-	@$(MAKE) --no-print-directory lint-scripts
+	@$(MAKE) --no-print-directory lint-scripts lint-workflows
 
 lint-scripts: ## Check the shell scripts
 	@echo '==> shell scripts'
 	tools=$$(sh packaging/tools.sh) && $$tools/shellcheck install.sh packaging/*.sh tests/*.sh benches/*.sh
+
+lint-workflows: ## Check what GitHub runs: its form, its security, and that every step is a command of ours
+	@echo '==> workflows'
+	tools=$$(sh packaging/tools.sh) && $$tools/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml \
+		&& $$tools/zizmor --quiet --offline --persona pedantic .github/workflows && $$tools/python packaging/lint-workflows.py .github/workflows/*.yml
 
 bench: build ## Run the benchmarks against their peers and print them; PUBLISH=1 writes docs/benchmarks.md and its plot
 	@echo '==> peers: b3sum, dotslash'

@@ -1,10 +1,13 @@
 #!/bin/sh
 # A release, step by step: .github/workflows/release.yml runs these steps on its machines, `make release-dry` all of them here.
 #
+#   packaging/release.sh version    checks TAG (v1.2.3), and has later steps of the workflow know VERSION
 #   packaging/release.sh freeze     the agent-runner of this machine's platform, frozen and checked: dist/agent-runner-PLATFORM.tar
+#   packaging/release.sh unpack DIR the trees of freeze, each in the place that CROSS_TREES=DIR expects
 #   packaging/release.sh carriers   dist/cross/TARGET/carrier/stigmer[.exe] for every target
 #   packaging/release.sh sign       for Windows (and macOS), if there is an identity; see docs/releasing.md
 #   packaging/release.sh try FILE   does that carrier run on this machine, and its component?
+#   packaging/release.sh continue   fetches the listing at BASE into OUT, so that it is continued; FIRST_RELEASE=yes if there is none yet
 #   packaging/release.sh publish    everything that is uploaded, signed, in OUT
 #   packaging/release.sh check      as a stranger would: signatures, checksums, install.sh, the formula, self-update, from 127.0.0.1
 #   packaging/release.sh formula    formula/stigmer.rb from what is published at BASE
@@ -17,7 +20,8 @@
 #   TARGETS        those of packaging/cross.sh; all five if not set
 #   CROSS_TREES    where freeze's trees are unpacked, as TARGET/; without it the carriers hold a small test program (dry runs only)
 #   CARRIERS       dist/cross if not set: TARGET/carrier/stigmer[.exe] below it
-#   KEY            the secret key; STIGMER_KEY_PASSWORD_FILE names a file with its password
+#   KEY            the secret key; STIGMER_KEY_PASSWORD_FILE names a file with its password. In the workflow, which has no such files,
+#                  RELEASE_KEY and RELEASE_KEY_PASSWORD hold both
 #   PUBLIC_KEYS    whom the release trusts: packaging/release-keys.pub if not set
 #   OUT            dist/release if not set. Its releases.json is continued, if there is one
 #   BASE           https://releases.stigmer.ai if not set
@@ -58,6 +62,30 @@ commit() { git rev-parse HEAD 2>/dev/null || fail 'this is no clone, so nothing 
 # When the commit was made: the time of issue, so that two makers of one release agree.
 issued() { TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ; }
 
+# What is a secret in the workflow is handed to programs as a file that nobody else can read; here its directory.
+secrets_dir() {
+    [ -z "${secrets:-}" ] || return 0
+    secrets=$(umask 077 && mktemp -d)
+    trap 'rm -rf "$secrets"' EXIT
+}
+
+version() {
+    VERSION=${TAG#v}
+    [ "$TAG" != "$VERSION" ] || fail "the tag is \`$TAG\`, not like v1.2.3"
+    need_version
+    echo "version $VERSION, on the channel $channel"
+    [ -z "${GITHUB_ENV:-}" ] || echo "VERSION=$VERSION" >>"$GITHUB_ENV"
+}
+
+unpack() {
+    dir=${1:?the directory}
+    for target in $targets; do
+        mkdir -p "$dir/$target"
+        tar -C "$dir/$target" --strip-components 1 -xf "$dir/tree-$target/agent-runner-$target.tar"
+        echo "$target: $(find "$dir/$target" -type f | wc -l) files"
+    done
+}
+
 freeze() {
     "${PYTHON:-python3}" payloads/agent-runner/build.py --out dist
     # As a tar file, because what carries files between machines drops their permissions.
@@ -77,6 +105,16 @@ carriers() {
 
 # Identities are the owner's to give. Without one, macOS carriers keep the ad hoc signature that the packer made, and Windows ones have none.
 sign() {
+    secrets_dir
+    for identity in WINDOWS APPLE; do
+        eval "encoded=\${${identity}_PKCS12_BASE64:-} password=\${${identity}_PASSWORD:-}"
+        # shellcheck disable=SC2154 # set by eval
+        if [ -n "$encoded" ]; then
+            printf '%s' "$encoded" | openssl base64 -d -A >"$secrets/$identity.p12"
+            printf '%s' "$password" >"$secrets/$identity.password"
+            export "${identity}_PKCS12=$secrets/$identity.p12" "${identity}_PASSWORD_FILE=$secrets/$identity.password"
+        fi
+    done
     for target in $targets; do
         file=$carriers/$target/carrier/stigmer$(suffix "$target")
         case $target in
@@ -122,8 +160,31 @@ try() {
     rm -rf "$home"
 }
 
+# Begins with an empty listing only if that is meant: a listing that was left behind would take every older release away.
+continue_listing() {
+    mkdir -p "$out"
+    for file in releases.json releases.json.minisig; do
+        if ! curl --fail --silent --show-error --location --output "$out/$file" "$base/$file"; then
+            rm -f "$out/releases.json" "$out/releases.json.minisig"
+            [ "${FIRST_RELEASE:-}" = yes ] || fail "$base/$file cannot be fetched; if there is no release yet, set FIRST_RELEASE=yes"
+            echo 'this is the first release'
+            return 0
+        fi
+    done
+    checked_listing "$out/releases.json"
+    echo "the listing has $(grep -c '"channel"' "$out/releases.json") releases"
+}
+
 publish() {
     need_version
+    if [ -n "${RELEASE_KEY:-}" ]; then
+        secrets_dir
+        printf '%s\n' "$RELEASE_KEY" >"$secrets/release.key"
+        printf '%s' "${RELEASE_KEY_PASSWORD:-}" >"$secrets/password"
+        KEY=$secrets/release.key
+        [ -z "${RELEASE_KEY_PASSWORD:-}" ] || export STIGMER_KEY_PASSWORD_FILE="$secrets/password"
+        unset RELEASE_KEY RELEASE_KEY_PASSWORD
+    fi
     : "${KEY:?names the secret key}"
     set --
     for target in $targets; do
@@ -292,7 +353,12 @@ dry() {
 github() {
     need_version
     flat=$out/github/v$VERSION
-    set -- --repo "$github" --draft --title "stigmer $VERSION" --verify-tag --notes-file "${NOTES:?a file with what is new}"
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    # What stands in the changelog below the heading of this version.
+    awk -v heading="## $VERSION" 'index($0, "## ") == 1 { on = ($0 == heading || index($0, heading " ") == 1); next } on' CHANGELOG.md >"$work/notes"
+    grep -q '[^[:space:]]' "$work/notes" || fail "CHANGELOG.md has nothing below \`## $VERSION\`"
+    set -- --repo "$github" --draft --title "stigmer $VERSION" --verify-tag --notes-file "$work/notes"
     [ "$channel" = stable ] || set -- "$@" --prerelease
     gh release view "v$VERSION" --repo "$github" >/dev/null 2>&1 || gh release create "v$VERSION" "$@"
     gh release upload "v$VERSION" --repo "$github" --clobber "$flat"/*
@@ -310,6 +376,12 @@ tap() {
     [ -f "$out/$VERSION/stigmer.rb" ] || fail "there is no \`$out/$VERSION/stigmer.rb\`"
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
+    if [ -n "${TAP_TOKEN:-}" ]; then
+        # shellcheck disable=SC2016 # for the script
+        printf '#!/bin/sh\ncase $1 in Username*) echo x-access-token ;; *) echo "$TAP_TOKEN" ;; esac\n' >"$work/askpass"
+        chmod 700 "$work/askpass"
+        export GIT_ASKPASS="$work/askpass" TAP_TOKEN GIT_TERMINAL_PROMPT=0
+    fi
     git clone --quiet --depth 1 "${TAP:?the address of the tap}" "$work/tap"
     mkdir -p "$work/tap/Formula"
     cp "$out/$VERSION/stigmer.rb" "$work/tap/Formula/stigmer.rb"
@@ -323,9 +395,13 @@ tap() {
     fi
 }
 
+# What carries files between machines drops their permissions.
+[ ! -f "$stigmer" ] || [ -x "$stigmer" ] || chmod 755 "$stigmer"
 case $step in
-    freeze | carriers | sign | publish | check | formula | github | host | tap | dry) "$step" ;;
+    version | freeze | carriers | sign | publish | check | formula | github | host | tap | dry) "$step" ;;
+    continue) continue_listing ;;
     try) try "${2:-}" ;;
+    unpack) unpack "${2:-}" ;;
     *)
         sed -n '2,/^set -eu/p' "$0" | sed -n 's/^# \{0,1\}//p' >&2
         exit 2

@@ -9,3 +9,4 @@ mod desk;
 mod formula;
 mod install;
 mod release;
+mod steps;
