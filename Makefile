@@ -3,7 +3,7 @@
 
 CARGO  ?= cargo
 PYTHON ?= python3
-export VERSION TARGETS BASE
+export VERSION TARGETS BASE KEY UPLOAD_TO
 # STATIC=1 packs what ships on Linux, a static executable, instead of the host's own build.
 ifdef STATIC
 HOST_EXE := build/static/stigmer
@@ -14,7 +14,7 @@ TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
 .PHONY: help build run test check bench man soak cross cross-check test-cross runner host test-tools test-payload test-releases test-rust clean FORCE
-.PHONY: lint-scripts lint-workflows release-dry formula reproduce
+.PHONY: build-agent-runner-binary run-agent-runner-binary build-binary upload-binary lint-scripts lint-workflows release-dry formula reproduce
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -102,6 +102,18 @@ cross-check: ## Type-check for all five platforms
 # 77: all that could be run has passed, and something could not be run; the script has said what.
 test-cross: ## Test what `make cross` made: signatures, Windows under Wine, arm64 under qemu
 	@sh tests/cross.sh || [ $$? = 77 ]
+
+build-agent-runner-binary: runner ## The same as runner
+
+run-agent-runner-binary: runner ## Run the agent-runner that was built, by itself: ARGS=--self-check if not given
+	$(TREE)/agent-runner $(or $(ARGS),--self-check)
+
+build-binary: ## Build the agent-runner for PLATFORM and ARCH (linux, darwin, windows; amd64, arm64), which must be those of this machine
+	@packaging/own-platform.sh $(PLATFORM) $(ARCH)
+	@$(MAKE) --no-print-directory runner
+
+upload-binary: runner host ## Publish the agent-runner as VERSION=dev-test, signed with KEY=FILE, at UPLOAD_TO=https://… or s3://…
+	STIGMER=$(HOST_EXE) TREE=$(TREE) packaging/upload-binary.sh
 
 release-dry: test-tools ## A whole release with a key that is thrown away, checked from 127.0.0.1: VERSION=1.2.3, and TARGETS="linux-amd64 …" for some of them
 	packaging/release.sh dry

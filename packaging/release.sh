@@ -179,8 +179,7 @@ publish() {
     need_version
     if [ -n "${RELEASE_KEY:-}" ]; then
         secrets_dir
-        printf '%s\n' "$RELEASE_KEY" >"$secrets/release.key"
-        printf '%s' "${RELEASE_KEY_PASSWORD:-}" >"$secrets/password"
+        (umask 077 && printf '%s\n' "$RELEASE_KEY" >"$secrets/release.key" && printf '%s' "${RELEASE_KEY_PASSWORD:-}" >"$secrets/password")
         KEY=$secrets/release.key
         [ -z "${RELEASE_KEY_PASSWORD:-}" ] || export STIGMER_KEY_PASSWORD_FILE="$secrets/password"
         unset RELEASE_KEY RELEASE_KEY_PASSWORD

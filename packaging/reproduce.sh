@@ -6,8 +6,8 @@
 # PLATFORM is this machine's own if left out; the others are those of packaging/cross.sh. What is built is the last commit: what was
 # changed since is not in it. STIGMER_VERSION says the version, as in a release. Needs the time of two whole builds.
 #
-# With REPRODUCE_AGAINST=FILE it builds once and compares with FILE: the executable of a release without its bundle, as
-# docs/releasing.md says ("Check a release against the source").
+# With REPRODUCE_CARRIER=FILE it builds once, packs that with the agent-runner in FILE, and compares the result with FILE: this is how a
+# stranger checks a release (docs/releasing.md). STIGMER names a stigmer of this machine, if PLATFORM is another one.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -28,10 +28,16 @@ once() {
     echo "$work/$1/dist/cross/$platform/stigmer$suffix"
 }
 
-first=$(once one)
-if [ -n "${REPRODUCE_AGAINST:-}" ]; then
-    second=$REPRODUCE_AGAINST
+if [ -n "${REPRODUCE_CARRIER:-}" ]; then
+    second=$(realpath "$REPRODUCE_CARRIER")
+    bare=$(once one)
+    stigmer=${STIGMER:-$bare}
+    first=$work/carrier$suffix
+    rm -rf "$work/tree"
+    "$stigmer" bundle extract --component agent-runner --to "$work/tree" "$second"
+    "$stigmer" bundle pack --no-self-check --base "$bare" --component "agent-runner=$work/tree" --out "$first"
 else
+    first=$(once one)
     second=$(once 'another-directory-with-a-longer-name')
 fi
 sha256sum "$first" "$second"

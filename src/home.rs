@@ -87,6 +87,24 @@ impl Home {
         self.root.join("run")
     }
 
+    /// Agent-runners that were published by themselves, as they were fetched.
+    pub fn runners(&self) -> PathBuf {
+        self.root.join("runners")
+    }
+
+    /// The bundle of the agent-runner that was published as `name`.
+    pub fn runner(&self, name: &str) -> PathBuf {
+        self.runners().join(format!("{name}.bundle"))
+    }
+
+    /// Under which name the agent-runner at `path` was published, if it is one of those kept here.
+    pub fn runner_named<'a>(&self, path: &'a Path) -> Option<&'a str> {
+        if path.parent() != Some(&self.runners()) {
+            return None;
+        }
+        path.file_name()?.to_str()?.strip_suffix(".bundle").filter(|name| !name.is_empty())
+    }
+
     /// What the services keep.
     pub fn data(&self) -> PathBuf {
         self.root.join("data")
@@ -113,6 +131,15 @@ mod tests {
     }
 
     #[test]
+    fn a_published_runner_is_known_by_its_place() {
+        let home = Home::at("/h");
+        assert_eq!(home.runner_named(&home.runner("dev-test")), Some("dev-test"));
+        for other in ["/h/runners/x", "/elsewhere/x.bundle", "/h/runners/a/x.bundle", "/h/runners/.bundle"] {
+            assert_eq!(home.runner_named(Path::new(other)), None, "{other}");
+        }
+    }
+
+    #[test]
     fn everything_lies_below_the_root() {
         let home = Home::at("/h");
         for path in [
@@ -121,6 +148,7 @@ mod tests {
             home.locks(),
             home.logs(),
             home.run(),
+            home.runners(),
             home.data(),
             home.config(),
             home.secrets(),

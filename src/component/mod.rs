@@ -1,9 +1,9 @@
 //! From a component's name to a path that is ready to run.
 //!
 //! Callers say *what* they want and get a program; where it came from (the bundle of this executable, or a local build
-//! of a developer) is decided here and nowhere else.
+//! of a developer, or a bundle that was fetched) is decided here and nowhere else.
 
-use crate::bundle::{BundleError, Digest};
+use crate::bundle::{BundleError, Carrier, Digest};
 use crate::home::Home;
 use crate::store::{self, Depth, How, Lease, Progress, StoreError};
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ pub enum ComponentError {
     Store(#[from] StoreError),
 }
 
-/// Makes the component `name` ready: the program at `local` if given, else the one in the bundle of the running executable,
+/// Makes the component `name` ready: the program at `local` if given (or the one in it, if that is a bundle), else the one in the bundle of the running executable,
 /// materialized if it is missing or stale and looked at as closely as `depth` says.
 pub fn resolve(
     home: &Home,
@@ -63,12 +63,31 @@ pub fn resolve(
     progress: &dyn Progress,
 ) -> Result<Ready, ComponentError> {
     if let Some(path) = local {
+        if holds(path, name) {
+            return materialized(home, path, name, depth, progress);
+        }
         return override_by(name, path);
     }
     let executable = crate::platform::own_executable().map_err(StoreError::Io)?;
-    let entry = store::ensure(home, &executable, name, depth, progress).map_err(|error| match error {
+    materialized(home, &executable, name, depth, progress)
+}
+
+/// Whether `path` is a bundle with the component in it, rather than the component.
+fn holds(path: &Path, name: &str) -> bool {
+    Carrier::read_footer(path).is_ok_and(|footer| footer.component(name).is_some())
+}
+
+/// The component in the bundle of `executable`, in the store.
+fn materialized(
+    home: &Home,
+    executable: &Path,
+    name: &str,
+    depth: Depth,
+    progress: &dyn Progress,
+) -> Result<Ready, ComponentError> {
+    let entry = store::ensure(home, executable, name, depth, progress).map_err(|error| match error {
         StoreError::Bundle(BundleError::Bare { .. }) => {
-            ComponentError::Bare { executable, name: name.to_owned() }
+            ComponentError::Bare { executable: executable.to_owned(), name: name.to_owned() }
         }
         error => error.into(),
     })?;

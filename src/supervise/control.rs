@@ -90,7 +90,10 @@ pub struct Status {
     pub port: u16,
     /// The local agent runner, if one was given.
     pub local_binary: Option<String>,
-    /// The digest of the agent runner's payload, if it came from the bundle.
+    /// Under which name that one was published, if it was fetched from where releases are.
+    #[serde(default)]
+    pub runner: Option<String>,
+    /// The digest of the agent runner's payload, if it came out of a bundle.
     pub payload: Option<String>,
     /// Whether it is stopping.
     pub stopping: bool,

@@ -343,6 +343,11 @@ impl Supervisor {
             url: self.server.map(|address| format!("http://{address}")),
             port: self.config.port,
             local_binary: self.config.local.clone(),
+            runner: self
+                .config
+                .local
+                .as_ref()
+                .and_then(|path| self.home.runner_named(path.as_ref()).map(str::to_owned)),
             payload: self.payload.clone(),
             stopping: self.fleet.is_stopping(),
             memory_bytes: platform::resident_bytes(std::process::id()),

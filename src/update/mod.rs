@@ -37,6 +37,7 @@ mod plan;
 mod proxy;
 pub mod publish;
 mod recipe;
+pub mod runner;
 mod seed;
 mod seen;
 mod sha256;

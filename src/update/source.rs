@@ -49,6 +49,11 @@ impl Source {
         &self.listing
     }
 
+    /// The directory of the listing, with a slash at its end.
+    pub fn directory(&self) -> &str {
+        self.listing.strip_suffix(super::Listing::NAME).unwrap_or(&self.listing)
+    }
+
     /// Whether nobody on the way can read or change what is fetched. Nothing is believed because of it.
     pub fn is_private(&self) -> bool {
         self.is_private || self.is_local

@@ -1,6 +1,11 @@
 //! A platform of its own for each test: its own home, a port the system chooses, a scripted agent runner, and
 //! a check at the end that nothing of it is left.
-#![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "each test program uses its own part of this")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::allow_attributes,
+    reason = "each test program uses its own part of this"
+)]
 
 pub(crate) mod leaks;
 #[path = "../support/namespace.rs"]

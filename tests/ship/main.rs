@@ -9,4 +9,5 @@ mod desk;
 mod formula;
 mod install;
 mod release;
+mod runner;
 mod steps;

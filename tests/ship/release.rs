@@ -191,7 +191,10 @@ pub(crate) fn serve(dir: &Path) -> Host {
         for entry in std::fs::read_dir(next).expect("listed") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                dirs.push(path);
+                // What is for GitHub is not on a static host.
+                if path != dir.join("github") {
+                    dirs.push(path);
+                }
             } else {
                 let name = format!("/{}", path.strip_prefix(dir).expect("below it").display());
                 files.push((name, std::fs::read(&path).expect("read")));

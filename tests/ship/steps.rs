@@ -7,16 +7,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A host that takes files (tests/ship/upload_host.py).
-struct Taker {
-    dir: tempfile::TempDir,
+/// A host that takes files (`tests/ship/upload_host.py`).
+pub(crate) struct Taker {
+    pub(crate) dir: tempfile::TempDir,
     child: Child,
     said: BufReader<ChildStdout>,
-    port: String,
+    pub(crate) port: String,
 }
 
 impl Taker {
-    fn new(rules: &[&str]) -> Self {
+    pub(crate) fn new(rules: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut child = Command::new("python3")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ship/upload_host.py"))
@@ -32,7 +32,7 @@ impl Taker {
     }
 
     /// What it was asked since this was last called, up to a request for `last`: each as status, path, type and cache.
-    fn requests(&mut self, last: &str) -> Vec<Vec<String>> {
+    pub(crate) fn requests(&mut self, last: &str) -> Vec<Vec<String>> {
         let mut all: Vec<Vec<String>> = Vec::new();
         while all.last().is_none_or(|one| !one[1].ends_with(last)) {
             let mut line = String::new();

@@ -18,7 +18,7 @@ pub(crate) use ways::{Authority, Lead, Proxy, private};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration};
+use std::time::Duration;
 
 /// Longer than anything takes on a busy machine; a test that reaches it has failed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

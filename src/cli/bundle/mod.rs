@@ -4,6 +4,7 @@ mod extract;
 mod inspect;
 mod pack;
 mod publish;
+mod publish_runner;
 mod signing;
 mod verify;
 
@@ -27,6 +28,8 @@ enum Command {
     Extract(extract::Args),
     #[command(hide = true)]
     Publish(publish::Args),
+    #[command(hide = true, name = "publish-runner")]
+    PublishRunner(publish_runner::Args),
     #[command(hide = true)]
     Keygen(signing::Keygen),
     #[command(hide = true)]
@@ -41,6 +44,7 @@ impl Args {
             Command::Verify(args) => args.run(),
             Command::Extract(args) => args.run(),
             Command::Publish(args) => args.run(),
+            Command::PublishRunner(args) => args.run(),
             Command::Keygen(args) => args.run(),
             Command::Sign(args) => args.run(),
         }

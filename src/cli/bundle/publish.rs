@@ -167,7 +167,7 @@ fn row(published: &crate::update::publish::PublishedTarget) -> Row<'_> {
 }
 
 /// The time that reproducible builds agree on.
-fn from_environment() -> Result<Option<Issued>, Failure> {
+pub(super) fn from_environment() -> Result<Option<Issued>, Failure> {
     let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let issued = text.to_str().and_then(|text| text.parse().ok()).and_then(Issued::at_unix);
     issued.map(Some).ok_or_else(|| {

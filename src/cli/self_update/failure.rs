@@ -1,6 +1,7 @@
 //! What can go wrong with an update, in words for people. In every case the installed program is what it was.
 
 use crate::cli::{Exit, Failure};
+use crate::update::runner::RunnerError;
 use crate::update::{ApplyError, ClientError, FetchError, Owner, UpdateError, Why};
 use std::io;
 use std::path::Path;
@@ -87,6 +88,23 @@ impl From<UpdateError> for Failure {
             UpdateError::Filling { .. } => {
                 Self::from_error(Exit::Busy, &error).hint("it updates the same program; wait for it")
             }
+        }
+    }
+}
+
+impl From<RunnerError> for Failure {
+    fn from(error: RunnerError) -> Self {
+        match error {
+            RunnerError::Trust(error) => error.into(),
+            RunnerError::Fetch(error) => fetch(&error),
+            RunnerError::Bundle(error) => error.into(),
+            RunnerError::Signing(error) => error.into(),
+            RunnerError::Io(error) => error.into(),
+            RunnerError::NoTarget => Self::from_error(Exit::Unavailable, &error)
+                .hint("build it from the sources, and start with --use-local-binary PATH"),
+            RunnerError::Absent { .. } => Self::from_error(Exit::Unavailable, &error).hint(
+                "look at the name; `make upload-binary VERSION=NAME` publishes one. Without --version the bundled agent-runner runs",
+            ),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 use crate::home::Home;
 use crate::platform;
 use crate::store::{Progress, StoreError};
+use crate::update::runner::{self, RunnerName};
 use crate::update::{
     Asked, Channel, Chosen, Client, DEFAULT_URL, Installed, Manner, Offer, PublicKey, Seen, Signed, Source,
     Target, TrustError, TrustedKeys, URL_VARIABLE, UpdateError, UpdateIndex, Wanted, owner, refuse_downgrade,
@@ -167,16 +168,28 @@ fn client_of(settings: &config::Update, source: &Source) -> Result<Client, Failu
     Client::new(&manner, source.is_local()).map_err(|error| failure::client(&error))
 }
 
+/// Whom this stigmer trusts, by its build and by its settings.
+fn keys_of(settings: &config::Update) -> Result<TrustedKeys, Failure> {
+    let mut keys = TrustedKeys::embedded()?;
+    for key in &settings.trusted_keys {
+        keys.add(PublicKey::parse(key)?);
+    }
+    if keys.is_empty() { Err(TrustError::NoKeys.into()) } else { Ok(keys) }
+}
+
+/// Makes the agent-runner that is published as `name` be here, and gives the path of its bundle.
+pub(super) fn runner(home: &Home, name: &RunnerName, output: Output) -> Result<PathBuf, Failure> {
+    let settings = Config::read(home)?.update;
+    let keys = keys_of(&settings)?;
+    let source = source_of(&settings)?;
+    let client = client_of(&settings, &source)?;
+    Ok(runner::fetch(&client, &source, &keys, home, name, &Shown::new(output))?)
+}
+
 impl Settled {
     pub(super) fn new(home: Home, installed: Installed, channel: Option<Channel>) -> Result<Self, Failure> {
         let settings = Config::read(&home)?.update;
-        let mut keys = TrustedKeys::embedded()?;
-        for key in &settings.trusted_keys {
-            keys.add(PublicKey::parse(key)?);
-        }
-        if keys.is_empty() {
-            return Err(TrustError::NoKeys.into());
-        }
+        let keys = keys_of(&settings)?;
         let channel = match (channel, &settings.channel) {
             (Some(channel), _) => channel,
             (None, Some(text)) => text.parse().map_err(failure::channel)?,

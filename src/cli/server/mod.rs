@@ -14,6 +14,7 @@ mod update;
 use super::{Failure, Outcome, Output};
 use crate::home::Home;
 use crate::supervise::launch::StartRequest;
+use crate::update::runner::RunnerName;
 use clap::Subcommand;
 use std::path::PathBuf;
 
@@ -96,6 +97,9 @@ struct RestartArgs {
     /// Run this agent-runner instead of the bundled one
     #[arg(long, value_name = "PATH")]
     use_local_binary: Option<PathBuf>,
+    /// Run the agent-runner that is published under this name instead of the bundled one
+    #[arg(long, value_name = "NAME", conflicts_with = "use_local_binary")]
+    version: Option<RunnerName>,
     /// Print the result as JSON
     #[arg(long, display_order = 900)]
     json: bool,
@@ -119,11 +123,12 @@ struct StatusArgs {
 }
 
 impl RestartArgs {
-    fn request(&self) -> Result<StartRequest, Failure> {
-        Ok(StartRequest {
-            port: self.port,
-            local: self.use_local_binary.as_deref().map(absolute).transpose()?,
-        })
+    fn request(&self, home: &Home) -> Result<StartRequest, Failure> {
+        let local = match &self.version {
+            Some(name) => Some(super::self_update::runner(home, name, Output::new(self.json))?),
+            None => self.use_local_binary.as_deref().map(absolute).transpose()?,
+        };
+        Ok(StartRequest { port: self.port, local })
     }
 }
 
@@ -137,12 +142,12 @@ impl Args {
         let home = Home::from_env()?;
         match self.command.unwrap_or(Command::Start(self.start)) {
             Command::Start(StartArgs { what, foreground: true, .. }) => {
-                foreground::run(&home, &what.request()?, Output::new(what.json))
+                foreground::run(&home, &what.request(&home)?, Output::new(what.json))
             }
             Command::Start(StartArgs { what, no_wait, .. }) => {
-                start::start(&home, &what.request()?, !no_wait, Output::new(what.json))
+                start::start(&home, &what.request(&home)?, !no_wait, Output::new(what.json))
             }
-            Command::Restart(args) => start::restart(&home, args.request()?, Output::new(args.json)),
+            Command::Restart(args) => start::restart(&home, args.request(&home)?, Output::new(args.json)),
             Command::Update(args) => update::run(&home, args),
             Command::Stop(args) => stop::run(&home, args.now, Output::new(args.json)),
             Command::Status(args) => status::run(&home, Output::new(args.json)),

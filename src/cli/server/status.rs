@@ -74,7 +74,10 @@ fn show(status: &Status, output: Output) -> Result<(), Failure> {
     output.line(format_args!("home:       {}", status.home))?;
     output.line(format_args!("executable: {} ({})", status.executable, status.version))?;
     output.line(format_args!("instance:   {}", status.instance))?;
-    if let Some(local) = &status.local_binary {
+    if let Some(name) = &status.runner {
+        let payload = status.payload.as_deref().unwrap_or_default();
+        output.line(format_args!("agent:      published as `{name}`, payload {payload}"))?;
+    } else if let Some(local) = &status.local_binary {
         output.line(format_args!("agent:      {local} (local)"))?;
     }
     output.line(format_args!(

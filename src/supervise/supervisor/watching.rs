@@ -44,7 +44,7 @@ impl Supervisor {
                 name: self.slots[index].name,
                 pid: self.slots[index].told_pid.filter(|_| self.is_watched(index)),
                 // Both of ours do; what a person put in the place of agent-runner may be anything.
-                registers: self.slots[index].name == WORKFLOW_RUNNER || self.config.local.is_none(),
+                registers: self.slots[index].name == WORKFLOW_RUNNER || self.payload.is_some(),
             })
             .collect();
         let events = self.health.hear(probed.answer.as_deref(), &components, probed.began, Instant::now());
