@@ -210,3 +210,15 @@ fn an_interrupted_execution_is_resumed_on_request() {
     assert_eq!(run.end().0, Some(0));
     platform.stop();
 }
+
+#[test]
+fn who_waits_for_a_worker_is_told_so() {
+    let (platform, mut worker) = platform();
+    let mut run = Running::new(&platform, &["run", "hello", "-m", "hi"]);
+    run.says("no worker has taken it yet");
+    worker.take();
+    worker.complete("at last");
+    let (code, out, err) = run.end();
+    assert_eq!((code, out.as_str()), (Some(0), "at last\n"), "{err}");
+    platform.stop();
+}

@@ -49,10 +49,13 @@ pub(in crate::cli) fn watch(
     })?;
     let mut seen = after;
     let mut last = None;
+    // The first event is that it was asked for, and the next one that a worker has taken it.
+    let mut is_awaited = after <= 1;
     for news in news {
         match news {
             News::Told(Ok(Told::Event(event))) => {
                 seen = event.seq;
+                is_awaited &= seen <= 1;
                 show.event(&event)?;
                 last = Some(event);
             }
@@ -60,6 +63,10 @@ pub(in crate::cli) fn watch(
                 // With nothing to write one would not notice, and wait for ever.
                 if platform::output_is_abandoned() {
                     return Ok(End::Left(seen));
+                }
+                if std::mem::take(&mut is_awaited) {
+                    output.note("no worker has taken it yet; it is done as soon as one does");
+                    output.hint("`stigmer server status` says whether the workers are ready");
                 }
             }
             News::Told(Ok(Told::Lost)) => {

@@ -3,6 +3,7 @@
 //! YAML is read, and with it JSON, which is a part of it. A document is a resource, or a bare workflow in the Serverless Workflow
 //! language, which is one that is named by itself.
 
+pub mod fuzzing;
 mod write;
 mod yaml;
 

@@ -41,11 +41,11 @@ pub(super) async fn events(
     let after = seen.or(wanted.after).unwrap_or(0);
     let streams = text(header::ACCEPT.as_str()).is_some_and(|kinds| kinds.contains("text/event-stream"));
     let known = id.clone();
-    let execution = app.store.read(move |tx| journal::find(tx, &known)).await?;
+    let (phase, _) = app.store.read(move |tx| journal::progress(tx, &known)).await?;
     if !streams {
         let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE);
         let events = app.store.read(move |tx| journal::events_after(tx, &id, after, limit)).await?;
-        return Ok(Json(json!({"events": events, "phase": execution.phase})).into_response());
+        return Ok(Json(json!({"events": events, "phase": phase})).into_response());
     }
     let bell = app.bells.of(&id);
     let tail = Tail { app, bell, id, after, read: VecDeque::new(), is_over: false };
@@ -91,8 +91,8 @@ impl Tail {
                 .store
                 .read(move |tx| {
                     // The phase first: events that come after it are read with the next page.
-                    let phase = journal::find(tx, &id)?;
-                    Ok((phase.phase, phase.last_seq, journal::events_after(tx, &id, after, PAGE)?))
+                    let (phase, last_seq) = journal::progress(tx, &id)?;
+                    Ok((phase, last_seq, journal::events_after(tx, &id, after, PAGE)?))
                 })
                 .await;
             // A client whose stream breaks comes again with the place it has seen.

@@ -13,7 +13,7 @@ mod writing;
 pub use execution::{Error, Event, Execution, ExecutionKind, Phase};
 pub use leases::{Leased, Leases};
 pub(super) use reading::{Standing, standing};
-pub use reading::{Which, events_after, find, is_there_work, list};
+pub use reading::{Which, events_after, find, is_there_work, list, progress};
 pub use report::{Outcome, Report, Reported};
 pub(super) use writing::holder;
 pub use writing::{INTERRUPTED, NewExecution, cancel, create, expire, lease, report, resume};

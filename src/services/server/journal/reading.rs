@@ -1,6 +1,6 @@
 //! Reading journals and what they come to.
 
-use super::{Event, Execution, ExecutionKind};
+use super::{Event, Execution, ExecutionKind, Phase};
 use crate::services::server::refusal::Refusal;
 use rusqlite::types::Value as Column;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -34,8 +34,23 @@ pub(super) fn one(
 /// # Errors
 /// There is none.
 pub fn find(tx: &Connection, id: &str) -> Result<Execution, Refusal> {
-    one(tx, &format!("{SELECT} WHERE id = ?1"), [id])?
-        .ok_or_else(|| Refusal::missing(format!("there is no execution `{id}`")))
+    one(tx, &format!("{SELECT} WHERE id = ?1"), [id])?.ok_or_else(|| missing(id))
+}
+
+/// How far an execution is, and the place of its last event: what can be asked often, because nothing long is read.
+///
+/// # Errors
+/// There is none.
+pub fn progress(tx: &Connection, id: &str) -> Result<(Phase, u64), Refusal> {
+    let sql = "SELECT phase, json_extract(state, '$.last_seq') FROM execution WHERE id = ?1";
+    let found: Option<(String, u64)> =
+        tx.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (phase, last_seq) = found.ok_or_else(|| missing(id))?;
+    Ok((serde_json::from_value(phase.into())?, last_seq))
+}
+
+fn missing(id: &str) -> Refusal {
+    Refusal::missing(format!("there is no execution `{id}`"))
 }
 
 /// Which executions are wanted: those of which all is true that is given.
