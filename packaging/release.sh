@@ -58,7 +58,12 @@ need_version() {
 keys() { grep -v -e '^#' -e '^untrusted comment' -e '^$' "$1" || fail "there is no key in \`$1\`"; }
 # suffix TARGET
 suffix() { case $1 in windows-*) echo .exe ;; esac; }
-commit() { git rev-parse HEAD 2>/dev/null || fail 'this is no clone, so nothing says which commit it is'; }
+# In a container without git the workflow has the sources, but no clone.
+commit() {
+    git rev-parse HEAD 2>/dev/null && return 0
+    [ -n "${GITHUB_SHA:-}" ] || fail 'this is no clone, so nothing says which commit it is'
+    echo "$GITHUB_SHA"
+}
 # When the commit was made: the time of issue, so that two makers of one release agree.
 issued() { TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ; }
 
@@ -96,7 +101,8 @@ freeze() {
 carriers() {
     need_version
     [ -n "${CROSS_TREES:-}" ] || [ -n "${DRY:-}" ] || fail 'CROSS_TREES is not set, and without it the carriers are not for people'
-    export STIGMER_VERSION="$VERSION"
+    STIGMER_COMMIT=$(commit | cut -c 1-12)
+    export STIGMER_VERSION="$VERSION" STIGMER_COMMIT
     # shellcheck disable=SC2086
     packaging/cross.sh build $targets
     # shellcheck disable=SC2086
