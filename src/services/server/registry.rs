@@ -99,17 +99,19 @@ impl Registry {
         true
     }
 
-    /// Hears of a worker; `false` if it is not known.
+    /// Hears from a worker what it does; `false` if it is not known.
     pub fn heartbeat(&mut self, id: &str, state: WorkerState, now: Instant) -> bool {
-        self.forget(now);
-        match self.workers.get_mut(id) {
-            Some(worker) => {
-                worker.state = state;
-                worker.heard = now;
-                true
-            }
-            None => false,
+        let is_known = self.hear(id, now);
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.state = state;
         }
+        is_known
+    }
+
+    /// Hears of a worker, but not what it does; `false` if it is not known.
+    pub fn hear(&mut self, id: &str, now: Instant) -> bool {
+        self.forget(now);
+        self.workers.get_mut(id).map(|worker| worker.heard = now).is_some()
     }
 
     /// Lets a worker go. That it is not known is no error: then it is gone already.
@@ -168,6 +170,7 @@ mod tests {
         assert_eq!(state(&mut registry, 6), Some(WorkerState::Stale));
         let later = start + Duration::from_secs(7);
         assert!(registry.heartbeat("w-1", WorkerState::Busy, later));
+        assert!(registry.hear("w-1", later), "asking for more work does not say that there is none");
         assert_eq!(state(&mut registry, 8), Some(WorkerState::Busy));
         assert_eq!(state(&mut registry, 72), Some(WorkerState::Stale));
         assert_eq!(state(&mut registry, 73), None);

@@ -5,7 +5,6 @@ use super::{App, LONGEST_WAIT, Refusal, Shared, parse, to_its_end};
 use crate::services::server::journal::{
     self, Error, Execution, ExecutionKind, Leased, NewExecution, Outcome, Report, Reported,
 };
-use crate::services::server::registry::WorkerState;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -36,8 +35,8 @@ pub(super) async fn lease(
     loop {
         let mut woken = std::pin::pin!(app.work.notified());
         woken.as_mut().enable();
-        // Who waits for work is heard of, as if it had sent a heartbeat.
-        if !app.registry().heartbeat(&worker, WorkerState::Idle, Instant::now()) {
+        // Who waits for work is heard of, as if it had sent a heartbeat. It may have other work already.
+        if !app.registry().hear(&worker, Instant::now()) {
             return Err(super::workers::unknown());
         }
         // Looking costs nothing; only taking costs a commit.

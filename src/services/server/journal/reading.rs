@@ -124,19 +124,28 @@ pub fn is_there_work(tx: &Connection, kinds: &[ExecutionKind]) -> Result<bool, R
     Ok(false)
 }
 
-/// What was said in a session before the execution `id`, oldest first.
+/// A worker is told so much of a session, in bytes of text: a conversation of years must fit into an answer.
+const MAX_HISTORY: usize = 1024 * 1024;
+
+/// What was said in a session before the execution `id`, oldest first: the newest exchanges that fit into [`MAX_HISTORY`].
 pub(super) fn history(tx: &Connection, session: &str, id: &str) -> Result<Vec<Value>, Refusal> {
-    let sql = format!("{SELECT} WHERE session = ?1 AND id < ?2 AND phase = 'COMPLETED' ORDER BY id");
+    let sql = format!("{SELECT} WHERE session = ?1 AND id < ?2 AND phase = 'COMPLETED' ORDER BY id DESC");
     let mut statement = tx.prepare_cached(&sql)?;
-    let rows: Vec<_> = statement.query_map([session, id], from_row)?.collect::<Result<_, _>>()?;
-    let mut said = Vec::new();
-    for row in rows {
-        let past = decode(row)?;
-        said.push(json!({"role": "user", "text": past.message}));
+    let mut rows = statement.query([session, id])?;
+    let mut exchanges = Vec::new();
+    let mut room = MAX_HISTORY;
+    while let Some(row) = rows.next()? {
+        let past = decode(from_row(row)?)?;
         let answer = past.output.as_ref().map_or(Value::Null, |output| output["text"].clone());
-        said.push(json!({"role": "assistant", "text": answer}));
+        let long = past.message.as_ref().map_or(0, String::len) + answer.as_str().map_or(0, str::len);
+        let Some(left) = room.checked_sub(long) else { break };
+        room = left;
+        exchanges.push([
+            json!({"role": "user", "text": past.message}),
+            json!({"role": "assistant", "text": answer}),
+        ]);
     }
-    Ok(said)
+    Ok(exchanges.into_iter().rev().flatten().collect())
 }
 
 /// A lease as the database has it.

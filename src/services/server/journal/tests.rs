@@ -254,6 +254,16 @@ fn a_session_remembers_what_was_said_and_is_used_by_one_at_a_time() {
         let leased = lease(tx, "w", &[ExecutionKind::Agent], 1).unwrap().unwrap();
         let said = [json!({"role": "user", "text": "hi"}), json!({"role": "assistant", "text": "hello"})];
         assert_eq!(leased.history, said);
+        // Of a long one, the newest exchanges are told, each whole or not at all.
+        let mut leased = leased;
+        for letter in ["x", "y", "z"] {
+            let outcome = Some(Outcome::Completed(json!({"text": letter.repeat(400_000)})));
+            report(tx, &leased.lease, Report { events: Vec::new(), outcome }).unwrap();
+            agent_run(tx, first.session.clone()).unwrap();
+            leased = lease(tx, "w", &[ExecutionKind::Agent], 1).unwrap().unwrap();
+        }
+        let begin = |entry: &Value| entry["text"].as_str().unwrap()[..1].to_owned();
+        assert_eq!(leased.history.iter().map(begin).collect::<Vec<_>>(), ["h", "y", "h", "z"]);
     });
 }
 
