@@ -51,8 +51,12 @@ class Agents:
             raise
 
 
-def _import() -> Any:
-    frozen.install_hooks()
-    from agent_runner.execution import execute
+_importing = threading.Lock()
 
-    return execute
+
+def _import() -> Any:
+    with _importing:  # several at once would only wait for each other, module by module
+        frozen.install_hooks()
+        from agent_runner.execution import execute
+
+        return execute

@@ -53,8 +53,9 @@ class Conversation:
         self._tools = {tool.name: tool for tool in tools}
         self.steps = steps
         self._reporter = reporter
+        # Whether the last answer ends where its limit of tokens was reached.
+        self.is_truncated = False
         self._asked = 0
-        self._called = 0
 
     async def ask_model(self, messages: Sequence[BaseMessage]) -> AIMessage:
         """The model's next message, reported while it comes."""
@@ -89,6 +90,8 @@ class Conversation:
                 problem = problems.explain(error, self._spec)
                 if problem is None:
                     raise
+                if stream.has_spoken and problem.kind == "provider_unreachable":
+                    problem = problems.cut(self._spec)  # it was reached, and then it was lost
                 wait = problems.delay(problem, attempt)
                 if wait is None or attempt >= MOST_ATTEMPTS or stream.has_spoken:
                     raise problem from error
@@ -117,10 +120,10 @@ class Conversation:
         if not isinstance(answer, AIMessage):
             raise TypeError(f"the model's message is a {type(answer).__name__}")
         answer.id = stream.id
-        if reason in _ENOUGH:
-            self._reporter.say(
-                "note", {"text": "the answer ends where its limit of tokens was reached", "type": "max_tokens"}
-            )
+        self.is_truncated = reason in _ENOUGH
+        if self.is_truncated:
+            note = "the answer ends where its limit of tokens was reached"
+            self._reporter.say("note", {"text": note, "type": "max_tokens"})
         return answer
 
     def _report(self, answer: AIMessage) -> None:
@@ -139,7 +142,6 @@ class Conversation:
             self._reporter.say("usage", counts | {"model": self._spec.model, "provider": self._spec.provider})
 
     async def _run_tool(self, call: str | None, name: str, arguments: dict[str, Any]) -> ToolMessage:
-        self._called += 1
         tool = self._tools.get(name)
         if tool is None:
             there = ", ".join(self._tools) or "none"

@@ -75,7 +75,12 @@ async def _converse(
     text = reporter.redactor.text(str(answer.text))
     if len(json.dumps(text, ensure_ascii=False).encode()) > MAX_OUTPUT:
         raise Problem("answer_too_long", f"the answer has more than {MAX_OUTPUT} bytes", "ask for less at once")
-    return {"text": text} | ({"workspace": str(workspace.root)} if workspace.is_used() else {})
+    output: dict[str, Any] = {"text": text}
+    if conversation.is_truncated:
+        output["truncated"] = True
+    if workspace.is_used():
+        output["workspace"] = str(workspace.root)
+    return output
 
 
 def messages(leased: dict[str, Any]) -> list[BaseMessage]:

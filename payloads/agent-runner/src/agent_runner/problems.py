@@ -119,7 +119,7 @@ def _if_silent(spec: ModelSpec) -> str:
 
 def _by_status(error: BaseException, spec: ModelSpec) -> Problem | None:
     status = getattr(error, "status_code", None)
-    if not isinstance(status, int):
+    if not isinstance(status, int) or status < 400:
         return _by_name(error, spec)
     said = _said(error)
     lower = said.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_runner import problems
@@ -20,10 +21,15 @@ _LOOPBACK_NAMES = "127.0.0.1,localhost,::1"
 _NO_KEY_NEEDED = "none"
 
 
+# Several imports at once would only wait for each other, module by module.
+_importing = threading.Lock()
+
+
 def chat_model(spec: ModelSpec) -> BaseChatModel:
     """The chat model of `spec`, ready to be called. Opens no connection, and asks only once."""
-    spare_loopback_from_proxies()
-    return _MAKERS[spec.provider](spec)
+    with _importing:
+        spare_loopback_from_proxies()
+        return _MAKERS[spec.provider](spec)
 
 
 def bound(model: BaseChatModel, spec: ModelSpec, tools: list[Any]) -> Runnable[Any, Any]:

@@ -152,6 +152,8 @@ class _Steps:
     def __enter__(self) -> _Steps:
         if _HAS_STEPS:
             self._fd = self._enter_directory(str(self._root), None)
+        else:
+            self._refuse_links(".")
         try:
             for name in self._names:
                 self._step(name)
@@ -171,7 +173,10 @@ class _Steps:
 
     def status(self, name: str) -> os.stat_result:
         """What `name` is; of a link, the link."""
-        return os.lstat(self._path / name) if self._fd is None else os.lstat(name, dir_fd=self._fd)
+        if self._fd is None:
+            # Joining drops a dot, so this is the directory itself, or the link in its place.
+            return os.lstat(self._path / name)
+        return os.lstat(name, dir_fd=self._fd)
 
     def open(self, name: str) -> int:
         """Opens a file that is nothing but a file, for reading. A pipe would block, a device would do worse."""

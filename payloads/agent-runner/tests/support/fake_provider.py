@@ -11,6 +11,8 @@ What it does is said by the name of the model, so that a test in whatever langua
 | `hang`, `hang-midway` | says nothing, or two words, and keeps the connection |
 | `cut` | closes the connection after two words |
 | `ends-early` | ends its stream in order after two words |
+| `size-N` | answers with N characters, 50 000 at once |
+| `halves` | sends halves of surrogate pairs |
 | `long` | stops at its limit of tokens |
 | `refuse` | refuses to answer |
 | `status-NNN` | fails with that status and the words the real one has for it |
@@ -79,8 +81,7 @@ class FakeProvider:
         self._changed = threading.Condition()
         self._left = 0
         self._failures: dict[str, int] = {}
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._http.daemon_threads = True
+        self._http = _Http(("127.0.0.1", port), _handler(self))
         self.port: int = self._http.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -122,6 +123,12 @@ class FakeProvider:
             return self._failures[model] <= 2
 
 
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    # With the library's five, a connection that comes with others waits for a second on a busy machine.
+    request_queue_size = 128
+
+
 def answer_to(asked: Asked) -> Answer:
     """What a model says that has no trouble."""
     role, last = asked.messages[-1]
@@ -131,6 +138,11 @@ def answer_to(asked: Asked) -> Answer:
         return Answer(call=("list", {}))
     if asked.model == "leak":
         return Answer(["the key is ", asked.key[:5], asked.key[5:], " indeed"])
+    if match := re.fullmatch(r"size-(\d+)", asked.model):
+        left = int(match[1])
+        return Answer(["x" * min(50_000, left - start) for start in range(0, left, 50_000)])
+    if asked.model == "halves":
+        return Answer(["\ud83d", "\ude00 and \ud83d", " alone"])
     if asked.model == "long":
         return Answer(["once ", "upon ", "a "], stop="length")
     if asked.model == "refuse":

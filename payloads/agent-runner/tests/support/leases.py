@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 KINDS = {
     "message.delta", "message", "tool.started", "tool.ended", "usage", "note", "task.started", "task.completed",
     "task.failed", "task.retried", "wait.set", "branch", "effect",

@@ -31,6 +31,12 @@ class Request:
         return self.body.get("state") if self.path.endswith("/heartbeat") else None
 
 
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    # With the library's five, a connection that comes with others waits for a second on a busy machine.
+    request_queue_size = 128
+
+
 class FakeServer:
     """Knows the workers that registered with it. `forget` makes it a server that has restarted."""
 
@@ -46,8 +52,7 @@ class FakeServer:
         self.override: Callable[[Request], tuple[int, Any] | None] = lambda _request: None
         self._changed = threading.Condition()
         self._count = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._http.daemon_threads = True
+        self._http = _Http(("127.0.0.1", port), _handler(self))
         self.port: int = self._http.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -78,7 +83,7 @@ class FakeServer:
             self._changed.notify_all()
         replaced = self.override(request)  # may wait, so it must not hold the lock
         if is_about_work:
-            return replaced or self._work(request)
+            return replaced or self.answer_work(request)
         with self._changed:
             return replaced or self._protocol(request)
 
@@ -94,7 +99,8 @@ class FakeServer:
         assert request is not None, f"no such request among {self.requests[after:]}"
         return request
 
-    def _work(self, request: Request) -> tuple[int, Any]:
+    def answer_work(self, request: Request) -> tuple[int, Any]:
+        """What is answered about executions, whatever `override` says."""
         if not request.authorized:
             return 401, {"error": "no such token"}
         _, _, kind, identity, what = request.path.split("/")
