@@ -24,16 +24,29 @@ def frozen_tree() -> Path | None:
     return Path(place) if place else None
 
 
+def from_source() -> Runner:
+    """A way to start agent-runner as it stands here."""
+    return Runner([sys.executable, "-m", "agent_runner"], {"PYTHONPATH": str(PROJECT / "src")})
+
+
 @pytest.fixture(params=["source", "frozen"])
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     """A way to start agent-runner. Whatever a test leaves running is ended."""
     if request.param == "source":
-        started = Runner([sys.executable, "-m", "agent_runner"], {"PYTHONPATH": str(PROJECT / "src")})
+        started = from_source()
     else:
         place = frozen_tree()
         if place is None:
             pytest.skip("AGENT_RUNNER_TREE is not set")
         started = Runner([str(place / "agent-runner")], {})
+    yield started
+    started.end_all()
+
+
+@pytest.fixture
+def source_runner() -> Iterator[Runner]:
+    """The same from source only, for what freezing cannot change."""
+    started = from_source()
     yield started
     started.end_all()
 

@@ -50,14 +50,20 @@ class Bench:
 
 
 @pytest.fixture
-def bench(runner: Runner, server: FakeServer, models: FakeProvider, tmp_path: Path) -> Bench:
+def bench(source_runner: Runner, server: FakeServer, models: FakeProvider, tmp_path: Path) -> Bench:
+    return Bench(source_runner, server, models, tmp_path / "work")
+
+
+@pytest.fixture
+def both(runner: Runner, server: FakeServer, models: FakeProvider, tmp_path: Path) -> Bench:
+    """From source, and frozen."""
     return Bench(runner, server, models, tmp_path / "work")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_message_is_answered_and_everything_is_reported(bench: Bench, provider: str) -> None:
-    execution = bench.run("echo", "Grüße, 世界 🌍", provider, instructions="be brief")
-    bench.start()
+def test_a_message_is_answered_and_everything_is_reported(both: Bench, provider: str) -> None:
+    execution = both.run("echo", "Grüße, 世界 🌍", provider, instructions="be brief")
+    both.start()
     execution.wait()
     assert (execution.phase, execution.error) == ("COMPLETED", None)
     assert execution.output == {"text": "You said: Grüße, 世界 🌍"}
@@ -65,20 +71,20 @@ def test_a_message_is_answered_and_everything_is_reported(bench: Bench, provider
     assert execution.all("message") == [{"id": "m-1", "role": "assistant", "text": execution.output["text"]}]
     counts = [(usage["input_tokens"], usage["output_tokens"]) for usage in execution.all("usage")]
     assert counts == [(11, 7)]
-    (asked,) = bench.models.requests
+    (asked,) = both.models.requests
     assert asked.provider == provider
     assert asked.messages == [("system", "be brief"), ("user", "Grüße, 世界 🌍")]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_tool_is_run_and_its_result_goes_back_to_the_model(bench: Bench, provider: str) -> None:
+def test_a_tool_is_run_and_its_result_goes_back_to_the_model(both: Bench, provider: str) -> None:
     arguments = {"path": "notes/today.txt", "text": "milk\n"}
     message = f"call write {json.dumps(arguments)}"
-    execution = bench.run("echo", message, provider, tools=["list", "read", "write"])
-    bench.start()
+    execution = both.run("echo", message, provider, tools=["list", "read", "write"])
+    both.start()
     execution.wait()
     assert execution.error is None
-    place = bench.work / "workspaces" / execution.id
+    place = both.work / "workspaces" / execution.id
     text = "The tool says: 5 bytes are in notes/today.txt"
     assert execution.output == {"text": text, "workspace": str(place)}
     assert (place / "notes" / "today.txt").read_text(encoding="utf-8") == "milk\n"
@@ -92,8 +98,8 @@ def test_a_tool_is_run_and_its_result_goes_back_to_the_model(bench: Bench, provi
     assert [event["type"] for event in execution.events if event["type"] != "message.delta"] == [
         "usage", "message", "tool.started", "tool.ended", "usage", "message",
     ]  # fmt: skip
-    assert len(bench.models.requests) == 2
-    assert len(bench.models.requests[0].body["tools"]) == 3
+    assert len(both.models.requests) == 2
+    assert len(both.models.requests[0].body["tools"]) == 3
 
 
 def test_a_tool_that_cannot_says_so_to_the_model(bench: Bench) -> None:
@@ -119,7 +125,7 @@ def test_a_tool_that_cannot_says_so_to_the_model(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_every_trouble_of_a_provider_has_a_word_and_a_next_step(bench: Bench, provider: str) -> None:
+def test_every_trouble_of_a_provider_has_a_word_and_a_next_step(both: Bench, provider: str) -> None:
     pull = "ollama pull status-404" if provider == "ollama" else "check the model's name"
     key = {"anthropic": "check ANTHROPIC_API_KEY", "openai": "check OPENAI_API_KEY"}.get(provider, "OLLAMA_API_KEY")
     expected = {
@@ -136,8 +142,8 @@ def test_every_trouble_of_a_provider_has_a_word_and_a_next_step(bench: Bench, pr
         expected["refuse"] = ("refused", "refuses to answer", "other words")
     word = {"anthropic": "overloaded"}.get(provider, "provider_failed")
     expected["error-midway"] = (word, provider, "try again")
-    running = {name: bench.run(name, provider=provider) for name in expected}
-    bench.start(agents={"executions": len(expected), "model": None})
+    running = {name: both.run(name, provider=provider) for name in expected}
+    both.start(agents={"executions": len(expected), "model": None})
     for name, (kind, message, hint) in expected.items():
         execution = running[name].wait()
         assert execution.phase == "FAILED", name
@@ -252,12 +258,12 @@ def test_the_time_limit_ends_a_model_that_hangs_while_the_lease_is_kept(bench: B
     bench.models.wait_until_left()
 
 
-def test_what_is_called_off_stops_the_stream_at_once(bench: Bench) -> None:
-    execution = bench.run("hang-midway")
-    bench.start()
+def test_what_is_called_off_stops_the_stream_at_once(both: Bench) -> None:
+    execution = both.run("hang-midway")
+    both.start()
     execution.wait_for_event("message.delta")
-    bench.server.executions.call_off(execution)
-    bench.models.wait_until_left()
+    both.server.executions.call_off(execution)
+    both.models.wait_until_left()
     assert execution.wait().phase == "CANCELLED"
     assert execution.all("message") == []
 
@@ -339,19 +345,19 @@ def test_a_stop_waits_for_what_can_end(bench: Bench) -> None:
 
 
 @posix
-def test_a_stop_gives_back_what_cannot_end(bench: Bench) -> None:
-    running = [bench.run("hang-midway"), bench.run("hang")]
-    process = bench.start()
+def test_a_stop_gives_back_what_cannot_end(both: Bench) -> None:
+    running = [both.run("hang-midway"), both.run("hang")]
+    process = both.start()
     running[0].wait_for_event("message.delta")
-    bench.models.wait_for_requests(2)
+    both.models.wait_for_requests(2)
     process.popen.send_signal(signal.SIGTERM)
     assert process.wait() == 0
     for execution in running:
         assert execution.error is not None
         assert execution.error["type"] == "interrupted"
         assert f"stigmer execution resume {execution.id}" in execution.error["hint"]
-    assert bench.server.workers == set()
-    assert bench.server.requests[-1].method == "DELETE"
+    assert both.server.workers == set()
+    assert both.server.requests[-1].method == "DELETE"
 
 
 def test_without_a_supervisor_work_is_given_back_at_once(bench: Bench) -> None:

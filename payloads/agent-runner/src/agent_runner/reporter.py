@@ -65,7 +65,7 @@ class Reporter:
 
     def say(self, kind: str, data: dict[str, Any]) -> None:
         """Something happened."""
-        data = self.redactor.value(data)
+        data = _bounded(self.redactor.value(data))
         with self._changed:
             if self._end is None and self._why is None and not self._joined(kind, data):
                 self._pending.append((kind, data))
@@ -167,7 +167,7 @@ class Reporter:
             size = sum(size for _, size in self._numbered)
             while self._pending:
                 kind, data = self._pending[0]
-                long = len(json.dumps(data, ensure_ascii=False).encode()) + 64
+                long = _size(data) + 64
                 if self._numbered and size + long > _MAX_BATCH:
                     break
                 del self._pending[0]
@@ -229,3 +229,15 @@ class Reporter:
         before = self._why
         with self._changed:
             self._changed.wait_for(lambda: self._why != before, min(pause, max(self._deadline - time.monotonic(), 0)))
+
+
+def _bounded(data: dict[str, Any]) -> dict[str, Any]:
+    """What fits into an event: of one that is too long, the short parts."""
+    if _size(data) <= MAX_EVENT:
+        return data
+    short = {name: value for name, value in data.items() if _size(value) <= _MAX_DELTA}
+    return (short if _size(short) <= MAX_EVENT else {}) | {"truncated": True}
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode())
