@@ -8,6 +8,7 @@ use crate::services::server::journal::{Event, ExecutionKind};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// So many characters of a tool's arguments are shown.
 const GLIMPSE: usize = 60;
@@ -112,10 +113,16 @@ impl Show {
             "tool.ended" if data["ok"] == false => self.note(&format!("  it failed: {}", text("text"))),
             "task.started" => self.note(&format!("· {}", task(event))),
             "task.failed" => {
-                let why = data["error"]["message"].as_str().or(data["error"]["title"].as_str());
-                self.note(&format!("  {} failed: {}", task(event), why.unwrap_or("it does not say why")))
+                let error = &data["error"];
+                let words = [&error["message"], &error["title"], &error["detail"]];
+                let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
+                self.note(&format!("  {} failed: {}", task(event), words.join(": ")))
             }
-            "task.retried" => self.note(&format!("  {} is tried again", task(event))),
+            "task.retried" => {
+                let delay = Duration::from_millis(data["delay_ms"].as_u64().unwrap_or_default());
+                let delay = humantime::format_duration(delay);
+                self.note(&format!("  {} is tried again in {delay}", task(event)))
+            }
             "wait.set" => self.note(&format!("  {} waits until {}", task(event), text("until"))),
             "started" if data["attempt"].as_u64() > Some(1) => self.note("· another worker goes on with it"),
             "lease.expired" => self.note("  the worker was lost"),
