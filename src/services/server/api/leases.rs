@@ -206,8 +206,8 @@ pub(super) async fn child(
 
 /// Takes an execution from a worker that was not heard of any more.
 pub(super) async fn expire(app: &Shared, lease: String) {
-    let wanted = lease.clone();
-    match app.store.write(move |tx| journal::expire(tx, &wanted)).await {
+    let (wanted, is_given_back) = (lease.clone(), app.leases().is_given_back(&lease));
+    match app.store.write(move |tx| journal::expire(tx, &wanted, is_given_back)).await {
         Ok(reached) => {
             app.leases().release(&lease);
             app.called_off(&reached[1.min(reached.len())..]);

@@ -35,6 +35,8 @@ struct Held {
     last_n: u64,
     /// It is over, though the database does not say so yet.
     is_over: bool,
+    /// Its worker said goodbye.
+    is_given_back: bool,
 }
 
 /// The leases that hold now.
@@ -66,7 +68,15 @@ impl Leases {
         now: Instant,
     ) {
         let (execution, worker) = (execution.to_owned(), worker.to_owned());
-        let held = Held { execution, worker, until: now + self.length, cancel, last_n, is_over: false };
+        let held = Held {
+            execution,
+            worker,
+            until: now + self.length,
+            cancel,
+            last_n,
+            is_over: false,
+            is_given_back: false,
+        };
         self.held.insert(lease.to_owned(), held);
     }
 
@@ -110,7 +120,13 @@ impl Leases {
     pub fn abandon(&mut self, worker: &str, now: Instant) {
         for held in self.held.values_mut().filter(|held| held.worker == worker) {
             held.until = now;
+            held.is_given_back = true;
         }
+    }
+
+    /// Whether the worker of a lease said goodbye.
+    pub fn is_given_back(&self, lease: &str) -> bool {
+        self.held.get(lease).is_some_and(|held| held.is_given_back)
     }
 
     /// A lease that is over could not be taken away: that is tried again later.
@@ -161,7 +177,9 @@ mod tests {
         assert_eq!(leases.renew("l", now), Some((true, 5)));
         leases.abandon("other", now);
         assert!(leases.expired(now).is_empty());
+        assert!(!leases.is_given_back("l"));
         leases.abandon("w", now);
+        assert!(leases.is_given_back("l"));
         assert_eq!(leases.expired(now).len(), 1);
     }
 }

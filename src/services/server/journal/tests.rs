@@ -114,7 +114,7 @@ fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
         }
         Step::Expire { lease } => {
             let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
-            expire(tx, &known.leases[place].0)?;
+            expire(tx, &known.leases[place].0, false)?;
         }
         Step::Resume { execution } => {
             let Some(place) = at(execution, known.executions.len()) else { return Ok(()) };
@@ -215,7 +215,7 @@ fn what_an_agent_was_doing_is_not_done_again_unless_asked() {
     with_store(|tx| {
         let execution = agent_run(tx, None).unwrap();
         let leased = lease(tx, "w-1", &[ExecutionKind::Agent], 1).unwrap().unwrap();
-        expire(tx, &leased.lease).unwrap();
+        expire(tx, &leased.lease, false).unwrap();
         let lost = find(tx, &execution.id).unwrap();
         assert_eq!((lost.phase, lost.error.unwrap().kind.as_str()), (Phase::Failed, INTERRUPTED));
         assert!(lease(tx, "w-2", &[ExecutionKind::Agent], 1).unwrap().is_none());
@@ -235,9 +235,27 @@ fn a_workflow_goes_on_with_another_worker_but_not_for_ever() {
             let leased = lease(tx, "w", &[ExecutionKind::Workflow], 1).unwrap().unwrap();
             assert_eq!(leased.execution.attempt, attempt);
             assert_eq!(leased.events.len() as u64, leased.execution.last_seq - 1);
-            expire(tx, &leased.lease).unwrap();
+            expire(tx, &leased.lease, false).unwrap();
         }
         assert_eq!(find(tx, &id).unwrap().phase, Phase::Failed);
+    });
+}
+
+#[test]
+fn a_workflow_that_gets_somewhere_or_is_given_back_survives_any_number_of_workers() {
+    with_store(|tx| {
+        let new = NewExecution { name: "w".to_owned(), ..NewExecution::default() };
+        let id = create(tx, &new).unwrap().0.id;
+        for attempt in 1..=20 {
+            let leased = lease(tx, "w", &[ExecutionKind::Workflow], 1).unwrap().unwrap();
+            let is_given_back = attempt % 2 == 0;
+            if attempt % 4 == 1 {
+                let event = Reported { n: 1, kind: "effect".to_owned(), task: None, data: json!({}) };
+                report(tx, &leased.lease, Report { events: vec![event], outcome: None }).unwrap();
+            }
+            expire(tx, &leased.lease, is_given_back).unwrap();
+        }
+        assert_eq!(find(tx, &id).unwrap().phase, Phase::InProgress);
     });
 }
 

@@ -7,9 +7,13 @@ use crate::supervise::logs::now;
 use crate::supervise::token::new_instance;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
 
-/// A workflow that so many workers were lost with is not given to another one.
+/// A workflow that so many workers were lost with, one after the other and none of them getting anywhere, is not given to another.
 const MOST_ATTEMPTS: u32 = 5;
+
+/// Workers that are lost over a longer time are not lost because of what they do.
+const ALL_AT_ONCE: Duration = Duration::from_secs(600);
 
 /// The error of an execution whose worker was lost.
 pub const INTERRUPTED: &str = "interrupted";
@@ -318,13 +322,14 @@ fn cancel_children(tx: &Connection, id: &str) -> Result<Vec<String>, Refusal> {
 /// Takes an execution from a worker that was not heard of any more. A workflow goes on with another one, from where its journal
 /// ends; what an agent has done cannot be known, so it is not done again unless somebody asks ([`resume`]).
 ///
-/// Gives the executions that it reached.
-pub fn expire(tx: &Connection, lease: &str) -> Result<Vec<String>, Refusal> {
+/// `is_given_back` if its worker said goodbye. Gives the executions that it reached.
+pub fn expire(tx: &Connection, lease: &str, is_given_back: bool) -> Result<Vec<String>, Refusal> {
     let Ok((mut execution, _)) = held(tx, lease) else { return Ok(Vec::new()) };
     let mut reached = vec![execution.id.clone()];
-    append(tx, &mut execution, "lease.expired", None, json!({ "lease": lease }))?;
+    let data = json!({"lease": lease, "given_back": is_given_back});
+    append(tx, &mut execution, "lease.expired", None, data)?;
     release(tx, &execution.id)?;
-    let is_spent = execution.attempt >= MOST_ATTEMPTS;
+    let is_spent = lost_in_vain(tx, &execution.id)? >= MOST_ATTEMPTS;
     if execution.cancel_requested {
         append(tx, &mut execution, "cancelled", None, json!({}))?;
         reached.extend(cancel_children(tx, &execution.id)?);
@@ -343,6 +348,32 @@ pub fn expire(tx: &Connection, lease: &str) -> Result<Vec<String>, Refusal> {
     }
     save(tx, &execution)?;
     Ok(reached)
+}
+
+/// How many workers were lately lost with an execution since anything happened in it. One that waits for days survives any number
+/// of restarts.
+fn lost_in_vain(tx: &Connection, id: &str) -> Result<u32, Refusal> {
+    let recent = SystemTime::now().checked_sub(ALL_AT_ONCE).unwrap_or(SystemTime::UNIX_EPOCH);
+    let recent = humantime::format_rfc3339_millis(recent).to_string();
+    let mut statement = tx.prepare_cached(
+        "SELECT type, time, data FROM event WHERE execution = ?1 ORDER BY seq DESC LIMIT 100",
+    )?;
+    let rows = statement.query_map([id], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+    })?;
+    let mut lost = 0;
+    for row in rows {
+        let (kind, time, data) = row?;
+        match kind.as_str() {
+            "started" => {}
+            "lease.expired" if time >= recent => {
+                let data: Value = serde_json::from_str(&data)?;
+                lost += u32::from(data["given_back"] != true);
+            }
+            _ => break,
+        }
+    }
+    Ok(lost)
 }
 
 /// Takes up an interrupted execution of an agent: a new one, in the same session, with the same message.
