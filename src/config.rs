@@ -23,6 +23,17 @@ pub struct Config {
     /// `[agent-runner]`
     #[serde(rename = "agent-runner")]
     pub agent_runner: AgentRunner,
+    /// `[workflow-runner]`
+    #[serde(rename = "workflow-runner")]
+    pub workflow_runner: WorkflowRunner,
+}
+
+/// `[workflow-runner]`: what it is told.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkflowRunner {
+    /// The variables that workflows may use as secrets: `environment = ["MY_KEY"]`.
+    pub environment: Vec<Names>,
 }
 
 /// `[agent-runner]`: what it is told.

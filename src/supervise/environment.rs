@@ -1,4 +1,4 @@
-//! What a component finds in its environment, and what only the agent-runner is told.
+//! What a component finds in its environment, and what only the runners are told.
 //!
 //! An environment is inherited by everybody below, shown by `ps e`, and may be of any size. So the platform's processes get
 //! what is on a list ([`plain`]) and nothing else, and the variables that may hold a secret go another way: the
@@ -196,7 +196,7 @@ pub enum EnvironmentError {
     },
     /// All together do not fit.
     #[error(
-        "the variables for the agent-runner have {bytes} bytes together, and at most {MAX_ALL} are passed on; the longest is {name}"
+        "the variables for the runners have {bytes} bytes together, and at most {MAX_ALL} are passed on; the longest is {name}"
     )]
     TooMuch {
         /// Their size as JSON.
@@ -233,7 +233,7 @@ impl EnvironmentError {
                 format!("correct it, or start without it: `env -u {name} stigmer server`")
             }
             Self::TooMuch { .. } => {
-                "pass fewer: see `[agent-runner] environment` in config.toml, and secrets.env".to_owned()
+                "pass fewer: see `environment` of `[agent-runner]` and `[workflow-runner]` in config.toml, and secrets.env".to_owned()
             }
             Self::Exposed { path, .. } => format!("`chmod 600 '{}'`", path.display()),
             Self::Syntax { .. } => {
@@ -258,6 +258,40 @@ impl Environment {
         };
         found.extend(chosen(std::env::vars_os(), wanted)?);
         Self::checked(found)
+    }
+
+    /// The variables for the workflow-runner: those that `config` names, of this process, and for what is not set there, of
+    /// `secrets.env` in `home`. There is room for them together with those of `others`.
+    ///
+    /// # Errors
+    /// A value cannot be passed on, or the file cannot be used.
+    pub fn for_workflow_runner(
+        home: &Home,
+        config: &Config,
+        others: &Self,
+    ) -> Result<Self, EnvironmentError> {
+        let wanted = |name: &str| config.workflow_runner.environment.iter().any(|names| names.matches(name));
+        let mut found = file::read(&home.secrets())?;
+        found.retain(|name, _| wanted(name));
+        found.extend(chosen(std::env::vars_os(), wanted)?);
+        let mut all = found.clone();
+        for (name, value) in &others.0 {
+            // Two lists with the same name are told twice.
+            all.insert(format!("{name}="), value.reveal().to_owned());
+        }
+        Self::checked(all)?;
+        Self::checked(found)
+    }
+
+    /// These and `others`.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    /// The values by name. For whoever uses them, and for nobody to show.
+    pub fn values(&self) -> BTreeMap<String, String> {
+        self.0.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect()
     }
 
     fn checked(variables: BTreeMap<String, String>) -> Result<Self, EnvironmentError> {

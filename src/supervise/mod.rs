@@ -77,6 +77,9 @@ pub struct LaunchConfig {
     /// What the agent-runner is told, and nobody else.
     #[serde(serialize_with = "environment::on_a_line")]
     pub environment: Environment,
+    /// What the workflow-runner is told, and nobody else.
+    #[serde(serialize_with = "environment::on_a_line")]
+    pub workflow_environment: Environment,
     /// How the agent-runner works.
     pub agents: Agents,
 }
@@ -97,6 +100,8 @@ impl LaunchConfig {
         if home.root().to_str().is_none() {
             return Err(SuperviseError::NotUnicode(home.root().to_owned()));
         }
+        let environment = Environment::for_agent_runner(home, config)?;
+        let workflow_environment = Environment::for_workflow_runner(home, config, &environment)?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(Self {
             schema: LAUNCH_SCHEMA,
@@ -108,7 +113,8 @@ impl LaunchConfig {
             stop_timeout_ms: millis(config.server.stop_timeout),
             hang_timeout_ms: millis(config.server.hang_timeout),
             restart_pause_ms: millis(config.server.restart_pause),
-            environment: Environment::for_agent_runner(home, config)?,
+            environment,
+            workflow_environment,
             agents: Agents::of(config),
         })
     }

@@ -218,7 +218,7 @@ impl Supervisor {
         }
         let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
         sink.event(&format!("started as process {}, instance {}", std::process::id(), config.instance));
-        let redactor = Redactor::new(&token, &config.environment);
+        let redactor = Redactor::new(&token, &config.environment.and(&config.workflow_environment));
         for sink in slots.iter().map(|slot| &slot.sink).chain([&sink]) {
             sink.hide(&redactor);
         }

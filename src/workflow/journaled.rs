@@ -293,7 +293,10 @@ impl<H: Host> Engine for Journaled<H> {
             );
             Outcome::Failed(Fault::interrupted(words))
         } else {
-            self.add("effect", path, json!({"begun": request.method}))?;
+            // Said twice, it would look as if something had happened since.
+            if !self.past.begun.contains(path) {
+                self.add("effect", path, json!({"begun": request.method}))?;
+            }
             self.host.settle()?;
             self.host.http(request, deadline)?
         };

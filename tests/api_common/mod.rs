@@ -32,6 +32,13 @@ impl Server {
         Self { child, dir, url }
     }
 
+    /// A server whose leases are over after two seconds of silence: a worker that lives is heard of in time on a busy machine.
+    pub(crate) fn brisk() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (child, url) = spawn(dir.path(), "http://127.0.0.1:0", 200);
+        Self { child, dir, url }
+    }
+
     /// A server whose leases outlive a test on a busy machine.
     pub(crate) fn patient() -> Self {
         let dir = tempfile::tempdir().expect("a directory");

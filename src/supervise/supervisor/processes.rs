@@ -11,6 +11,7 @@ use crate::supervise::fleet::{Effect, Happening};
 use crate::supervise::launch::AGENT_RUNNER;
 use crate::supervise::lifecycle::{Action, Because, Event, Phase};
 use crate::supervise::protocol::{Agents, CONFIG_SCHEMA, ComponentConfig, Handshake};
+use crate::supervise::supervisor::WORKFLOW_RUNNER;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -163,6 +164,7 @@ impl Supervisor {
         slot.begin();
         let (environment, agents) = match slot.name {
             AGENT_RUNNER => (self.config.environment.clone(), self.config.agents.clone()),
+            WORKFLOW_RUNNER => (self.config.workflow_environment.clone(), Agents::default()),
             _ => (Environment::default(), Agents::default()),
         };
         self.health.begin(index);
