@@ -4,7 +4,7 @@ use crate::desk::{Desk, which};
 use crate::update_common::{Do, Host, NEW, OLD, Signer, new, old, publish, publish_at, run, same, signer};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use stigmer::update::{Target, UpdateIndex};
+use stigmer::update::{Listing, Target, UpdateIndex};
 
 fn host() -> Host {
     Host::new(publish(&[old(), new()]))
@@ -100,6 +100,22 @@ fn in_path_it_says_what_is_next_and_whether_another_one_comes_first() {
 
 /// What was done, the exit code it comes to, what is said then, and how it is done.
 type Tampered = (&'static str, i32, &'static str, Box<dyn Fn(&Host)>);
+
+/// As the listing on GitHub has them.
+#[test]
+fn an_address_may_be_of_another_host() {
+    let (desk, host) = (Desk::new(), host());
+    let elsewhere = Host::new(publish(&[new()]));
+    let listing = String::from_utf8(host.file("releases.json")).unwrap();
+    let listing =
+        listing.replace(&format!("\"{NEW}/"), &format!("\"{}/{NEW}/", elsewhere.url())).into_bytes();
+    let signature = signer().sign(&listing, &Listing::purpose());
+    host.change("releases.json.minisig", |bytes| *bytes = signature);
+    host.change("releases.json", |bytes| *bytes = listing);
+    desk.install(&host, &["curl", "sha256sum", "minisign"], &[]).code(0).says(&[&elsewhere.url()]);
+    assert!(same(&desk.exe(), &new().carrier));
+    assert_eq!(host.take_log().len(), 2, "the listing and its signature");
+}
 
 #[test]
 fn bytes_that_were_not_published_are_not_installed() {
