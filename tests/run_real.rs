@@ -141,6 +141,11 @@ fn from_an_empty_home_to_an_answer_that_stays() {
     // The conversation goes on where it was.
     let session = first["session"].as_str().expect("a session");
     day.succeeds(&["run", "hello", "--session", session, "--message", "and you?"]);
+    // A workflow that calls the agent.
+    let greeted = day.succeeds(&["run", "greet", "--input", "name=Ada"]);
+    let output: Value =
+        serde_json::from_slice(&greeted.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&greeted)));
+    assert!(output["greeting"].as_str().is_some_and(|text| text.contains("Ada")), "{output}");
     day.succeeds(&["server", "stop"]);
     assert_eq!(holds(&day.home(), KEY), None, "the key is told to the agent runner and written nowhere");
 }
