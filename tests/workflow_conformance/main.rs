@@ -3,11 +3,18 @@
 //! A scenario is a workflow, what the world answers, and what has to come of it. On an engine that can be made to crash, every
 //! scenario is also run with a crash behind each entry of its journal, and before: the end is the same, and what has
 //! happened in the world does not happen again.
+#![cfg(unix)]
 
+#[path = "../api_common/mod.rs"]
+mod api_common;
+mod embedded;
 mod memory;
 mod scenarios;
+#[path = "../workflow_common/mod.rs"]
+mod workflow_common;
 mod world;
 
+use embedded::Embedded;
 use memory::Memory;
 use scenarios::{Scenario, scenarios};
 use serde_json::Value;
@@ -34,18 +41,24 @@ fn judge(scenario: &Scenario, came: &Came, world: &World, how: &str) {
     (scenario.expect)(came, world, &format!("{name}, {how}"));
 }
 
-/// All scenarios on one bench.
-fn suite(mut bench: impl FnMut() -> Box<dyn Bench>) {
-    for scenario in scenarios() {
-        let world = World::new(&scenario);
-        let came = bench().run(&scenario.spec, &scenario.input, &world);
-        judge(&scenario, &came, &world, "undisturbed");
+/// All scenarios; those in which time passes only if that is not the real time.
+fn suite(is_real: bool, mut bench: impl FnMut(&Scenario, &World) -> Came) {
+    for scenario in scenarios().iter().filter(|scenario| !is_real || !scenario.takes_time()) {
+        let world = World::new(scenario);
+        let came = bench(scenario, &world);
+        judge(scenario, &came, &world, "undisturbed");
     }
 }
 
 #[test]
 fn the_engine_on_a_journal() {
-    suite(|| Box::new(Memory::default()));
+    suite(false, |scenario, world| Memory::default().run(&scenario.spec, &scenario.input, world));
+}
+
+#[test]
+fn the_engine_as_it_ships() {
+    let mut bench = Embedded::new();
+    suite(true, |scenario, world| bench.run(&scenario.spec, &scenario.input, world));
 }
 
 #[test]

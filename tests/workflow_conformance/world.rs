@@ -2,9 +2,8 @@
 
 use super::scenarios::Scenario;
 use serde_json::{Value, json};
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use stigmer::workflow::engine::{AgentRequest, HttpRequest, Millis, Outcome};
 use stigmer::workflow::fault::Fault;
 
@@ -27,39 +26,44 @@ pub(crate) enum Answer {
 
 /// What has happened, for all who come to look.
 #[derive(Clone)]
-pub(crate) struct World(Rc<Inner>);
+pub(crate) struct World(Arc<Inner>);
 
 struct Inner {
-    now: Cell<Millis>,
+    now: Mutex<Millis>,
     answers: Answers,
-    calls: RefCell<Vec<String>>,
-    bodies: RefCell<Vec<Value>>,
+    calls: Mutex<Vec<String>>,
+    bodies: Mutex<Vec<Value>>,
     /// Questions to agents by the path of their task, as the server keeps them.
-    children: RefCell<BTreeMap<String, Outcome>>,
+    children: Mutex<BTreeMap<String, Outcome>>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no panic")
 }
 
 impl World {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        Self(Rc::new(Inner {
-            now: Cell::new(BEGIN),
+        Self(Arc::new(Inner {
+            now: Mutex::new(BEGIN),
             answers: scenario.answers.clone(),
-            calls: RefCell::default(),
-            bodies: RefCell::default(),
-            children: RefCell::default(),
+            calls: Mutex::default(),
+            bodies: Mutex::default(),
+            children: Mutex::default(),
         }))
     }
 
     pub(crate) fn now(&self) -> Millis {
-        self.0.now.get()
+        *held(&self.0.now)
     }
 
     pub(crate) fn pass_until(&self, until: Millis) {
-        self.0.now.set(self.now().max(until));
+        let mut now = held(&self.0.now);
+        *now = (*now).max(until);
     }
 
     /// All that was called, in order.
     pub(crate) fn calls(&self) -> Vec<String> {
-        self.0.calls.borrow().clone()
+        held(&self.0.calls).clone()
     }
 
     pub(crate) fn requests(&self) -> usize {
@@ -68,7 +72,7 @@ impl World {
 
     /// What the requests carried.
     pub(crate) fn bodies(&self) -> Vec<Value> {
-        self.0.bodies.borrow().clone()
+        held(&self.0.bodies).clone()
     }
 
     fn answer(&self, name: &str, count: usize) -> Answer {
@@ -81,9 +85,9 @@ impl World {
         let address = request.uri.strip_prefix("http://world/").expect("an address of this world");
         let call = format!("{} {address}", request.method);
         let count = self.calls().iter().filter(|known| **known == call).count();
-        self.0.calls.borrow_mut().push(call);
+        held(&self.0.calls).push(call);
         let body = request.body.as_ref().map(|body| serde_json::from_slice(body).expect("JSON"));
-        self.0.bodies.borrow_mut().push(body.unwrap_or(Value::Null));
+        held(&self.0.bodies).push(body.unwrap_or(Value::Null));
         let place = address.split('?').next().expect("a beginning");
         match self.answer(place, count) {
             Answer::Ok(value) => Outcome::Done(value),
@@ -109,12 +113,12 @@ impl World {
     }
 
     pub(crate) fn agent(&self, path: &str, request: &AgentRequest, deadline: Option<Millis>) -> Outcome {
-        if let Some(known) = self.0.children.borrow().get(path) {
+        if let Some(known) = held(&self.0.children).get(path) {
             return known.clone();
         }
         let call = format!("{} is asked: {}", request.agent, request.message);
         let count = self.calls().iter().filter(|known| **known == call).count();
-        self.0.calls.borrow_mut().push(call);
+        held(&self.0.calls).push(call);
         let outcome = match self.answer(&request.agent, count) {
             Answer::Ok(text) => {
                 let usage = json!({"input_tokens": 1, "output_tokens": 2});
@@ -128,7 +132,7 @@ impl World {
             )),
             Answer::Slow(length) => self.late(length, deadline),
         };
-        self.0.children.borrow_mut().insert(path.to_owned(), outcome.clone());
+        held(&self.0.children).insert(path.to_owned(), outcome.clone());
         outcome
     }
 }
