@@ -57,17 +57,13 @@ fn answer(server: &Server, world: &World, is_over: &AtomicBool) {
         let text = |key: &str| execution[key].as_str().expect("a text").to_owned();
         let request = AgentRequest { agent: text("name"), message: text("message"), session: None };
         let lease = format!("/v1/leases/{}", leased["lease"].as_str().expect("a lease"));
-        match world.agent(&text("id"), &request, None) {
-            Outcome::Done(answer) => {
-                let usage = json!({"n": 1, "type": "usage", "data": answer["usage"]});
-                let body = json!({"events": [usage], "output": {"text": answer["text"]}});
-                server.post(&format!("{lease}/complete"), &body);
-            }
-            _ => {
-                let body = json!({"error": {"type": "provider", "message": "it did not know"}});
-                server.post(&format!("{lease}/fail"), &body);
-            }
-        }
+        let (end, body) = if let Outcome::Done(answer) = world.agent(&text("id"), &request, None) {
+            let usage = json!({"n": 1, "type": "usage", "data": answer["usage"]});
+            ("complete", json!({"events": [usage], "output": {"text": answer["text"]}}))
+        } else {
+            ("fail", json!({"error": {"type": "provider", "message": "it did not know"}}))
+        };
+        server.post(&format!("{lease}/{end}"), &body);
     }
 }
 
