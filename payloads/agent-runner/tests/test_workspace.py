@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -146,45 +144,37 @@ def test_what_is_no_file_neither_blocks_nor_is_read(space: Workspace) -> None:
 
 
 @posix
-def test_a_directory_that_is_swapped_for_a_link_all_the_time_leads_nowhere(tmp_path: Path, outside: Path) -> None:
-    """The race that checking first and opening afterwards loses."""
+@pytest.mark.parametrize("swapped", ["d", "mine.txt"])
+def test_what_is_swapped_for_a_link_after_it_was_looked_at_leads_nowhere(
+    tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    """The race that looking first and opening afterwards loses, lost every time."""
     space = Workspace(tmp_path / "work" / "x1")
     space.write("d/mine.txt", "mine")
-    aside, link, place = space.root / "aside", tmp_path / "link", space.root / "d"
-    over = threading.Event()
+    looks = workspace._Steps._refuse_links
+    place = space.root / "d" / "mine.txt" if swapped == "mine.txt" else space.root / "d"
+    target = outside / "secret.txt" if swapped == "mine.txt" else outside
 
-    def put(what: Path) -> None:
-        while True:
-            try:
-                os.rename(what, place)
-                return
-            except OSError:  # the tools have made a directory there, meanwhile
-                shutil.rmtree(place, ignore_errors=True)
+    def look_and_swap(steps: workspace._Steps, name: str, *, missing_ok: bool = False) -> None:
+        looks(steps, name, missing_ok=missing_ok)
+        if name == swapped:
+            place.rename(space.root / "aside")
+            place.symlink_to(target)
 
-    def swap() -> None:
-        while not over.is_set():
-            os.rename(place, aside)
-            os.symlink(outside, link)
-            put(link)
-            os.unlink(place)
-            put(aside)
-
-    swapper = threading.Thread(target=swap)
-    swapper.start()
-    done = 0
-    try:
-        for _ in range(2000):
-            try:
-                space.write("d/written.txt", "x")
-                assert space.read("d/mine.txt") == "mine"
-                done += 1
-            except (WorkspaceError, FileNotFoundError):
-                continue
-    finally:
-        over.set()
-        swapper.join()
-    assert done > 0
+    monkeypatch.setattr(workspace._Steps, "_refuse_links", look_and_swap)
+    for path in ("d/mine.txt", "d/secret.txt"):
+        with pytest.raises(WorkspaceError):
+            space.read(path)
+        if place.is_symlink():
+            place.unlink()
+            (space.root / "aside").rename(place)
+    if swapped == "d":
+        with pytest.raises(WorkspaceError):
+            space.write("d/written.txt", "x")
+    else:
+        space.write("d/mine.txt", "x")  # in the place of the link
     assert sorted(entry.name for entry in outside.iterdir()) == ["secret.txt"]
+    assert (outside / "secret.txt").read_text(encoding="utf-8") == "secret"
 
 
 def test_sizes_are_limited(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
