@@ -2,8 +2,8 @@
 //!
 //! An environment is inherited by everybody below, shown by `ps e`, and may be of any size. So the platform's processes get
 //! what is on a list ([`plain`]) and nothing else, and the variables that may hold a secret go another way: the
-//! launcher reads them ([`Environment::for_agent_runner`]), and they travel over standard input, first to the supervisor,
-//! then to the agent-runner and nobody else. See `docs/decisions/0012-secrets-on-the-config-line.md`.
+//! launcher reads them ([`Environment::for_runners`]), and they travel over standard input, first to the supervisor,
+//! then to the runner they are for and nobody else. See `docs/decisions/0012-secrets-on-the-config-line.md`.
 
 mod file;
 
@@ -160,7 +160,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Variables for the agent-runner, by name. Cannot be serialized but by [`on_a_line`], which a field must ask for by name.
+/// Variables for a runner, by name. Cannot be serialized but by [`on_a_line`], which a field must ask for by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Environment(BTreeMap<String, Secret>);
@@ -244,12 +244,22 @@ impl EnvironmentError {
 }
 
 impl Environment {
+    /// The variables for the agent-runner, and those for the workflow-runner.
+    ///
+    /// # Errors
+    /// A value cannot be passed on, or the file cannot be used.
+    pub fn for_runners(home: &Home, config: &Config) -> Result<(Self, Self), EnvironmentError> {
+        let agents = Self::for_agent_runner(home, config)?;
+        let workflows = Self::for_workflow_runner(home, config, &agents)?;
+        Ok((agents, workflows))
+    }
+
     /// The variables for the agent-runner: of this process, those that providers need and those that `config` adds; for
     /// what is not set there, `secrets.env` in `home`.
     ///
     /// # Errors
     /// A value cannot be passed on, or the file cannot be used.
-    pub fn for_agent_runner(home: &Home, config: &Config) -> Result<Self, EnvironmentError> {
+    fn for_agent_runner(home: &Home, config: &Config) -> Result<Self, EnvironmentError> {
         let mut found = file::read(&home.secrets())?;
         let wanted = |name: &str| {
             PROVIDERS.iter().any(|known| same_name(known, name))
@@ -265,11 +275,7 @@ impl Environment {
     ///
     /// # Errors
     /// A value cannot be passed on, or the file cannot be used.
-    pub fn for_workflow_runner(
-        home: &Home,
-        config: &Config,
-        others: &Self,
-    ) -> Result<Self, EnvironmentError> {
+    fn for_workflow_runner(home: &Home, config: &Config, others: &Self) -> Result<Self, EnvironmentError> {
         let wanted = |name: &str| config.workflow_runner.environment.iter().any(|names| names.matches(name));
         let mut found = file::read(&home.secrets())?;
         found.retain(|name, _| wanted(name));
@@ -303,7 +309,7 @@ impl Environment {
         let bytes = serde_json::to_vec(&variables).map_err(io::Error::from)?.len();
         if bytes > MAX_ALL {
             let longest = variables.into_iter().max_by_key(|(_, value)| value.len());
-            let name = longest.map(|(name, _)| name).unwrap_or_default();
+            let name = longest.map(|(name, _)| name.trim_end_matches('=').to_owned()).unwrap_or_default();
             return Err(EnvironmentError::TooMuch { bytes, name });
         }
         Ok(Self(variables.into_iter().map(|(name, value)| (name, Secret(value))).collect()))
@@ -407,6 +413,24 @@ mod tests {
             let odd = [(OsString::from("OTHER"), OsString::from_vec(b"\xff".to_vec()))];
             assert_eq!(chosen(odd.into_iter(), |name| name == "MY_KEY").expect("not asked for").len(), 0);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_workflow_runner_is_told_what_is_named_for_it_and_nothing_else() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let file = home.secrets();
+        std::fs::write(&file, "FOR_BOTH=value-one\nFOR_AGENTS=value-two\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(home.config(), "[workflow-runner]\nenvironment = [\"FOR_BOTH\", \"NOT_SET_*\"]\n")
+            .unwrap();
+        let (agents, workflows) = Environment::for_runners(&home, &Config::read(&home).unwrap()).unwrap();
+        assert_eq!(agents.values().get("FOR_AGENTS").map(String::as_str), Some("value-two"));
+        assert_eq!(workflows.values(), BTreeMap::from([("FOR_BOTH".to_owned(), "value-one".to_owned())]));
+        let hidden = agents.and(&workflows);
+        assert_eq!(hidden.secrets().len(), agents.secrets().len(), "what both are told is one secret");
     }
 
     #[test]

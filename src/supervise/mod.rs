@@ -100,8 +100,7 @@ impl LaunchConfig {
         if home.root().to_str().is_none() {
             return Err(SuperviseError::NotUnicode(home.root().to_owned()));
         }
-        let environment = Environment::for_agent_runner(home, config)?;
-        let workflow_environment = Environment::for_workflow_runner(home, config, &environment)?;
+        let (environment, workflow_environment) = Environment::for_runners(home, config)?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(Self {
             schema: LAUNCH_SCHEMA,

@@ -13,6 +13,13 @@ use std::time::Duration;
 /// A longer output of a task is only mentioned, in bytes of JSON: it can be computed again.
 const MOST_SHOWN: usize = 64 * 1024;
 
+/// So much is shown of all outputs together: then they are only mentioned, too.
+const MOST_SHOWN_IN_ALL: usize = 8 * 1024 * 1024;
+
+/// When the answers of an execution have so many bytes together, nobody is asked for more: all of them are read when it is begun
+/// again.
+const MOST_KEPT: usize = 64 * 1024 * 1024;
+
 /// A longer answer is kept in several entries, in bytes.
 const MOST_AT_ONCE: usize = 100 * 1024;
 
@@ -131,6 +138,10 @@ fn pause_key(path: &str, attempt: u64) -> String {
 pub struct Journaled<H> {
     host: H,
     past: Past,
+    /// How much was shown of outputs, in bytes.
+    shown: usize,
+    /// How long the answers were so far, in bytes. The same when it is begun again.
+    kept: usize,
 }
 
 impl<H: Host> Journaled<H> {
@@ -140,7 +151,7 @@ impl<H: Host> Journaled<H> {
         for entry in journal {
             past.take(&entry);
         }
-        Self { host, past }
+        Self { host, past, shown: 0, kept: 0 }
     }
 
     /// Its host.
@@ -166,9 +177,21 @@ impl<H: Host> Journaled<H> {
         Ok(if late.is_some() { Waited::TimedOut } else { Waited::Through })
     }
 
+    /// What is known of an effect without having it: what came of it before, or that there is no room for what would.
+    fn known(&mut self, path: &str) -> Option<Outcome> {
+        if self.kept > MOST_KEPT {
+            let words = format!("the answers so far have more than {MOST_KEPT} bytes together");
+            return Some(Outcome::Failed(Fault::runtime(words)));
+        }
+        let outcome = self.past.ended.get(path)?.clone();
+        self.kept += serde_json::to_string(&outcome).unwrap_or_default().len();
+        Some(outcome)
+    }
+
     /// Writes down what came of an effect.
     fn remember(&mut self, path: &str, outcome: &Outcome) -> Result<(), Stop> {
         let text = serde_json::to_string(outcome).unwrap_or_default();
+        self.kept += text.len();
         if text.len() <= MOST_AT_ONCE {
             self.add("effect", path, json!({ "ended": outcome }))?;
             return self.host.settle();
@@ -214,8 +237,9 @@ impl<H: Host> Engine for Journaled<H> {
 
     fn completed(&mut self, path: &str, output: &Value) -> Result<(), Stop> {
         let long = output.to_string().len();
-        let data =
-            if long > MOST_SHOWN { json!({ "output_bytes": long }) } else { json!({ "output": output }) };
+        self.shown = self.shown.saturating_add(long.min(MOST_SHOWN));
+        let is_too_much = long > MOST_SHOWN || self.shown > MOST_SHOWN_IN_ALL;
+        let data = if is_too_much { json!({ "output_bytes": long }) } else { json!({ "output": output }) };
         self.say("task.completed", path, data)
     }
 
@@ -283,8 +307,8 @@ impl<H: Host> Engine for Journaled<H> {
     }
 
     fn http(&mut self, path: &str, request: &HttpRequest, deadline: Option<Millis>) -> Result<Outcome, Stop> {
-        if let Some(outcome) = self.past.ended.get(path) {
-            return Ok(outcome.clone());
+        if let Some(known) = self.known(path) {
+            return Ok(known);
         }
         let outcome = if self.past.begun.contains(path) && !request.is_repeatable() {
             let words = format!(
@@ -310,8 +334,8 @@ impl<H: Host> Engine for Journaled<H> {
         request: &AgentRequest,
         deadline: Option<Millis>,
     ) -> Result<Outcome, Stop> {
-        if let Some(outcome) = self.past.ended.get(path) {
-            return Ok(outcome.clone());
+        if let Some(known) = self.known(path) {
+            return Ok(known);
         }
         self.host.settle()?;
         let outcome = self.host.agent(path, request, deadline)?;

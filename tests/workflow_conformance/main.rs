@@ -102,6 +102,23 @@ fn what_goes_round_and_round_comes_to_an_end() {
     judge(&scenario, &came, &world, "undisturbed");
 }
 
+/// Answers are read again when an execution is begun again, so there is an end to them.
+#[test]
+fn there_is_an_end_to_what_is_kept_of_answers() {
+    let scenario = scenarios::too_many_answers(70);
+    let world = World::new(&scenario);
+    let mut whole = Memory::default();
+    let expected = whole.run(&scenario.spec, &scenario.input, &world);
+    let Came::To(End::Failed { fault, .. }) = &expected else { panic!("{expected:?}") };
+    assert!(fault.words().contains("67108864 bytes together"), "{fault:?}");
+    let asked = world.requests();
+    assert!(asked < 70, "{asked}");
+    let world = World::new(&scenario);
+    let mut bench = Memory::crashing(vec![whole.entries() - 3]);
+    assert_eq!(bench.run(&scenario.spec, &scenario.input, &world), expected);
+    assert_eq!(world.requests(), asked, "it is the same when it is begun again");
+}
+
 /// A request that must not be sent twice is not: if it cannot be known whether it arrived, that is said.
 #[test]
 fn a_crash_in_the_middle_of_a_request_is_known_for_what_it_is() {

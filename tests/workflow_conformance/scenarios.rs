@@ -197,6 +197,17 @@ fn ways() -> Vec<Scenario> {
     ]
 }
 
+/// More answers than are kept: the first part of `rounds`.
+pub(crate) fn too_many_answers(rounds: usize) -> Scenario {
+    let long = "x".repeat(1_000_000);
+    scenario(
+        "more answers than are kept",
+        json!([{"each": {"for": {"in": format!("[range({rounds})]")}, "do": [{"get": get("long"), }]}, }, {"end": {"set": {"a": 1}}}]),
+        vec![("long", vec![Answer::Ok(json!(long))])],
+        Box::new(|_, _, _| ()),
+    )
+}
+
 pub(crate) fn endless() -> Scenario {
     scenario(
         "round and round without an end",
@@ -380,7 +391,10 @@ fn retries() -> Vec<Scenario> {
                 twice_bad(),
                 after(2000, gives(json!("good"), &["GET a"; 3])),
             );
-            shared.spec["use"] = json!({"retries": {"often": {"delay": "PT1S", "limit": count(2)}}});
+            let when = "$error.status == 503";
+            shared.spec["do"][0]["safe"]["catch"]["as"] = json!("e");
+            shared.spec["use"] =
+                json!({"retries": {"often": {"when": when, "delay": "PT1S", "limit": count(2)}}});
             shared
         },
     ]

@@ -91,7 +91,7 @@ fn settings(home: &Home) -> Check {
             );
         }
     };
-    if let Err(error) = Environment::for_agent_runner(home, &config) {
+    if let Err(error) = Environment::for_runners(home, &config) {
         return Check::problem(
             "settings",
             crate::supervise::chain(&error),

@@ -132,7 +132,7 @@ pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) ->
     {
         launch::check_port(port)?;
     }
-    Environment::for_agent_runner(home, &Config::read(home)?).map_err(SuperviseError::from)?;
+    Environment::for_runners(home, &Config::read(home)?).map_err(SuperviseError::from)?;
     let local = request.local.as_deref();
     drop(component::resolve(home, launch::AGENT_RUNNER, local, Depth::Evidence, &Shown::new(output))?);
     if service {

@@ -9,6 +9,9 @@ use crate::workflow::template::{Template, as_text};
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// The variable with the error, unless `as` says otherwise.
+const ERROR: &str = "$error";
+
 impl<E: Engine> Run<'_, E> {
     /// A round for each item. What a round gives is what the next one gets; `exit` ends all rounds.
     pub(super) fn for_each(
@@ -110,7 +113,7 @@ impl<E: Engine> Run<'_, E> {
             return Err(fault.into());
         }
         if let Some(retry) = &tried.retry
-            && self.may_retry(retry, input, path, *repetitions, first)?
+            && self.may_retry(retry, &fault, (input, path), *repetitions, first)?
         {
             *repetitions += 1;
             let delay = delay(retry, *repetitions);
@@ -145,14 +148,22 @@ impl<E: Engine> Run<'_, E> {
     fn may_retry(
         &mut self,
         retry: &Retry,
-        input: &Value,
-        path: &str,
+        fault: &Fault,
+        (input, path): (&Value, &str),
         repetitions: u64,
         first: Millis,
     ) -> Result<bool, Break> {
-        if retry.count.is_some_and(|count| repetitions >= count)
-            || !self.applies(retry.when.as_ref(), retry.except_when.as_ref(), input)?
-        {
+        if retry.count.is_some_and(|count| repetitions >= count) {
+            return Ok(false);
+        }
+        // A policy that is shared by name cannot know what `as` calls the error.
+        let outside = self.names.insert(ERROR.to_owned(), fault.value());
+        let applies = self.applies(retry.when.as_ref(), retry.except_when.as_ref(), input);
+        match outside {
+            Some(value) => self.set(ERROR, value),
+            None => drop(self.names.remove(ERROR)),
+        }
+        if !applies? {
             return Ok(false);
         }
         let Some(total) = retry.total else { return Ok(true) };

@@ -142,11 +142,13 @@ impl Reader {
                 self.errors.insert(name, error);
             }
         }
+        self.locals.push("$error".to_owned());
         for (name, value) in self.pairs(node, "retries") {
             if let Some(retry) = self.retry(&value) {
                 self.retries.insert(name, retry);
             }
         }
+        self.locals.pop();
         for (name, value) in self.pairs(node, "timeouts") {
             if let Some(timeout) = self.timeout(&value) {
                 self.timeouts.insert(name, timeout);
