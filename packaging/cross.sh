@@ -152,7 +152,10 @@ for platform; do
     fi
     echo "==> $what $platform ($target)"
     # What it was built from must not show where it was built.
-    flags="$flags --remap-path-prefix=$PWD=/stigmer --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/registry"
+    registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
+    flags="$flags --remap-path-prefix=$PWD=/stigmer --remap-path-prefix=$registry=/registry"
+    # Nor when: the header of a Windows program has the time of its linking, unless it is told not to.
+    case $platform in windows-*) flags="$flags -C link-arg=-Wl,--no-insert-timestamp" ;; esac
     out="dist/cross/$platform/stigmer$suffix"
     if [ "$what $profile $platform" = "build release linux-$own" ]; then
         # The one that everybody here builds and measures, made as it always is.
@@ -168,6 +171,7 @@ for platform; do
             ;;
     esac
     export "CARGO_TARGET_${upper}_RUSTFLAGS=$flags"
+    export "CFLAGS_$(echo "$target" | tr - _)=-ffile-prefix-map=$PWD=/stigmer -ffile-prefix-map=$registry=/registry"
     if [ "$with" = zig ]; then
         need_zig
         set -- "$work/tools/bin/cargo-zigbuild" "$command"
