@@ -165,7 +165,11 @@ fn text_of_lock(platform: &Platform) -> String {
 fn in_the_foreground_it_says_what_happens_and_one_interrupt_ends_it() {
     let platform = Platform::new(GOOD);
     let mut front = Foreground::start(&platform, &[]);
-    let said = front.until("agent says hello");
+    let mut said = front.until("agent says hello");
+    // The logs come on standard output and the rest on standard error: who reads both may hear the one before the other.
+    if !said.contains("stigmer is up at") {
+        said += &front.until("stigmer is up at");
+    }
     for expected in ["agent-runner ready (", "all ready after", "stigmer is up at http://127.0.0.1:"] {
         assert!(said.contains(expected), "{said}");
     }

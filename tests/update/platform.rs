@@ -38,7 +38,7 @@ fn where_the_new_version_does_not_get_ready_the_old_one_runs_again() {
     world.run(&["server", "update"]).code(1).says(&[
         "the new version has lost its way",
         &format!("does not get ready on stigmer {NEW}"),
-        &format!("stigmer {OLD} is installed again, and runs"),
+        &format!("stigmer {OLD} was put back and runs again"),
     ]);
     assert_eq!(world.version(), OLD);
     let after = json(&world, &["server", "status", "--json"]);
