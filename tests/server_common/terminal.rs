@@ -28,6 +28,8 @@ impl Terminal {
         for (key, value) in command.get_envs() {
             shell.env(key, value.expect("set"));
         }
+        // What moves is drawn only on a terminal that says what it is.
+        shell.env("TERM", "xterm");
         let side = || std::fs::OpenOptions::new().read(true).write(true).open(&name).expect("the other side");
         let mut child = shell.stdin(side()).stdout(side()).stderr(side()).spawn().expect("setsid runs");
         drop(shell);
