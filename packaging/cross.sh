@@ -131,7 +131,7 @@ export CARGO_TARGET_DIR="$work/target" CARGO_INCREMENTAL=0
 for platform; do
     flags=''
     suffix=''
-    faster=''
+    settings=''
     case $platform in
         linux-amd64) target=x86_64-unknown-linux-musl with=zig flags='-C link-self-contained=no -C target-feature=+crt-static' ;;
         linux-arm64) target=aarch64-unknown-linux-musl with=zig flags='-C link-self-contained=no -C target-feature=+crt-static' ;;
@@ -142,7 +142,7 @@ for platform; do
     [ "$what" = build ] || profile=dev
     # Then neither what runs here, the macros, nor what comes of it need be fast.
     # shellcheck disable=SC2089 # the quotes are those of the key's name
-    [ "$profile" != dev ] || faster='--config profile.dev.package."*".opt-level=0'
+    [ "$profile" != dev ] || settings='--config profile.dev.package."*".opt-level=0'
     if [ "$what" = check ]; then
         command='check'
     elif [ "$with" = zig ]; then
@@ -168,6 +168,11 @@ for platform; do
             mkdir -p "$work/frameworks"
             python3 packaging/frameworks.py "$work/frameworks"
             flags="$flags -C link-arg=-F$work/frameworks"
+            # For macOS the compiler strips with a program that Debian does not have; the linker can do it, too.
+            if [ "$profile" = release ]; then
+                flags="$flags -C link-arg=-Wl,-x -C link-arg=-Wl,-S"
+                settings='--config profile.release.strip=false'
+            fi
             ;;
     esac
     export "CARGO_TARGET_${upper}_RUSTFLAGS=$flags"
@@ -180,7 +185,7 @@ for platform; do
         set -- "$CARGO" "$command"
     fi
     # shellcheck disable=SC2086,SC2090
-    "$@" --locked --profile "$profile" $faster ${CROSS_JOBS:+--jobs "$CROSS_JOBS"} -Z build-std=std,panic_unwind --target "$target" --bin stigmer
+    "$@" --locked --profile "$profile" $settings ${CROSS_JOBS:+--jobs "$CROSS_JOBS"} -Z build-std=std,panic_unwind --target "$target" --bin stigmer
     [ "$what" = build ] || continue
     made="$CARGO_TARGET_DIR/$target/$([ "$profile" = dev ] && echo debug || echo "$profile")/stigmer$suffix"
     # Only if it changed, so that what depends on it is not made again.
