@@ -218,6 +218,7 @@ pub fn fetch(
             // Only what is signed and whole.
             let usable = before.filter(|index| place.holds(index).is_ok_and(|holds| holds));
             let Some(index) = usable else { return Err(error.into()) };
+            place.touch();
             progress
                 .notice(&format!("{error}; the agent-runner `{name}` of {} is here already", index.issued));
             return Ok(home.runner(name.as_str()));
@@ -259,6 +260,12 @@ struct Place<'a> {
 impl Place<'_> {
     fn index(&self) -> PathBuf {
         self.home.runner(self.name.as_str()).with_extension("bundle.json")
+    }
+
+    /// That it was asked for keeps it from being collected; that this cannot be written keeps nobody from it.
+    fn touch(&self) {
+        let index = std::fs::File::options().append(true).open(self.index());
+        let _ = index.and_then(|file| file.set_modified(std::time::SystemTime::now()));
     }
 
     /// What was fetched last, if it is still believed.

@@ -119,7 +119,16 @@ fn it_runs_is_shown_and_comes_back() {
     start(&world, "dev-test").code(0).says(&["is here already"]);
     assert_eq!(status(&world)["payload"], second["payload"]);
     world.run(&["cache", "verify"]).code(0);
+    // What runs is not collected; what nobody asks for any more is.
+    let kept = world.home().join("runners/dev-test.bundle");
+    world.run(&["cache", "gc", "--max-age", "0s"]).code(0);
+    assert!(kept.exists());
     world.run(&["server", "stop"]).code(0);
+    world.run(&["cache", "gc"]).code(0);
+    assert!(kept.exists(), "it was asked for a moment ago");
+    let collected = world.run(&["cache", "gc", "--max-age", "0s", "--json"]).code(0).json();
+    assert_eq!(collected["runners"][0]["name"], "dev-test", "{collected}");
+    assert!(!kept.exists());
 
     // And the bundled one comes back when no name is given.
     world.run(&["server", "start", "--port", "0"]).code(0);

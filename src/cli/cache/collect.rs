@@ -6,11 +6,15 @@ use crate::bundle::{Carrier, Digest};
 use crate::config::Config;
 use crate::home::Home;
 use crate::store::{self, Collected, Policy};
+use crate::supervise::client::{Found, look};
+use crate::update::{Kept, collect_runners};
+use serde::Serialize;
 use std::time::Duration;
 
 /// Remove entries that are old, beyond the size cap, or left by killed processes
 ///
-/// Never removed: the components of this executable, the previous version of each, and whatever is in use.
+/// Never removed: the components of this executable, the previous version of each, and whatever is in use. Agent-runners that were
+/// fetched by name (`stigmer server --version NAME`) go when nobody has asked for them that long.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Gc {
     /// Remove what was not used for this long, such as `30d` or `12h` [default: 30d, or `cache.max_age` of the configuration]
@@ -43,9 +47,9 @@ impl Gc {
     }
 }
 
-/// Remove every entry that is not in use
+/// Remove every entry that is not in use, and every agent-runner that was fetched by name
 ///
-/// The next start materializes again what it needs. Exit code 75 if something is in use and had to stay.
+/// The next start materializes again what it needs. Exit code 75 if something is in use and had to stay, unless this is a dry run.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Clean {
     /// Only say what would be removed
@@ -66,8 +70,8 @@ impl Clean {
             dry_run: self.dry_run,
         };
         let output = Output::new(self.json);
-        let collected = run(&Home::from_env()?, &policy, output)?;
-        if collected.in_use.is_empty() {
+        let collected = run(&Home::from_env()?, &policy, output)?.store;
+        if collected.in_use.is_empty() || self.dry_run {
             return Ok(0);
         }
         if output.is_json() {
@@ -91,8 +95,24 @@ fn own_digests() -> Vec<Digest> {
         .collect()
 }
 
-fn run(home: &Home, policy: &Policy, output: Output) -> Result<Collected, Failure> {
-    let collected = store::collect(home, policy)?;
+/// All that was removed.
+#[derive(Serialize)]
+struct All {
+    #[serde(flatten)]
+    store: Collected,
+    /// Bundles of agent-runners that were fetched by name.
+    runners: Vec<Kept>,
+}
+
+fn run(home: &Home, policy: &Policy, output: Output) -> Result<All, Failure> {
+    let store = store::collect(home, policy)?;
+    let runners = match look(home) {
+        Found::Up(status) => collect_runners(home, policy.max_age, status.runner.as_deref(), policy.dry_run)?,
+        Found::Absent | Found::Crashed { .. } => collect_runners(home, policy.max_age, None, policy.dry_run)?,
+        // Which of them it uses, nobody can say.
+        Found::Hung { .. } | Found::Barred { .. } => Vec::new(),
+    };
+    let collected = All { store, runners };
     if output.is_json() {
         output.json(&collected)?;
     } else {
@@ -101,7 +121,8 @@ fn run(home: &Home, policy: &Policy, output: Output) -> Result<Collected, Failur
     Ok(collected)
 }
 
-fn print(collected: &Collected, policy: &Policy, output: Output) -> std::io::Result<()> {
+fn print(all: &All, policy: &Policy, output: Output) -> std::io::Result<()> {
+    let All { store: collected, runners } = all;
     let verb = if policy.dry_run { "would remove" } else { "removed" };
     for entry in &collected.removed {
         let size = store::bytes(entry.bytes);
@@ -122,13 +143,18 @@ fn print(collected: &Collected, policy: &Policy, output: Output) -> std::io::Res
             entry.digest.short()
         ))?;
     }
+    for runner in runners {
+        let size = store::bytes(runner.bytes);
+        output.line(format_args!("{verb} the agent-runner `{}` as it was fetched ({size})", runner.name))?;
+    }
     if collected.leftovers > 0 {
         output.line(format_args!("{verb} {}", plural(collected.leftovers, "leftover")))?;
     }
-    if collected.removed.is_empty() && collected.leftovers == 0 {
+    if collected.removed.is_empty() && runners.is_empty() && collected.leftovers == 0 {
         output.note("nothing to remove");
     } else {
-        output.note(format_args!("{} in all", store::bytes(collected.bytes)));
+        let bytes = collected.bytes + runners.iter().map(|runner| runner.bytes).sum::<u64>();
+        output.note(format_args!("{} in all", store::bytes(bytes)));
     }
     Ok(())
 }
