@@ -7,7 +7,8 @@
 #   packaging/release.sh carriers   dist/cross/TARGET/carrier/stigmer[.exe] for every target
 #   packaging/release.sh sign       for Windows (and macOS), if there is an identity; see docs/releasing.md
 #   packaging/release.sh try FILE   does that carrier run on this machine, and its component?
-#   packaging/release.sh continue   fetches the listing at BASE into OUT, so that it is continued; FIRST_RELEASE=yes if there is none yet
+#   packaging/release.sh continue   fetches the listing at BASE into OUT, so that it is continued, and what patches are made from;
+#                                   FIRST_RELEASE=yes if there is none yet
 #   packaging/release.sh publish    everything that is uploaded, signed, in OUT
 #   packaging/release.sh check      as a stranger would: signatures, checksums, install.sh, the formula, self-update, from 127.0.0.1
 #   packaging/release.sh formula    formula/stigmer.rb from what is published at BASE
@@ -168,6 +169,7 @@ try() {
 
 # Begins with an empty listing only if that is meant: a listing that was left behind would take every older release away.
 continue_listing() {
+    need_version
     mkdir -p "$out"
     for file in releases.json releases.json.minisig; do
         if ! curl --fail --silent --show-error --location --output "$out/$file" "$base/$file"; then
@@ -179,6 +181,20 @@ continue_listing() {
     done
     checked_listing "$out/releases.json"
     echo "the listing has $(grep -c '"channel"' "$out/releases.json") releases"
+    # Without one of these there is a patch less, which costs those bytes who update from there.
+    older=$("${PYTHON:-python3}" packaging/older.py --listing "$out/releases.json" --base "$base" --version "$VERSION" --channel "$channel")
+    printf '%s' "$older${older:+
+}" | while read -r digest address path; do
+        if ! curl --fail --silent --show-error --location --create-dirs --output "$out/$path" "$address"; then
+            rm -f "$out/$path"
+            echo "no patch: $address cannot be fetched"
+        elif ! echo "$digest  $out/$path" | sha256sum --status --check; then
+            rm -f "$out/$path"
+            echo "no patch: $address is not what is listed"
+        else
+            echo "for a patch: $path"
+        fi
+    done
 }
 
 publish() {

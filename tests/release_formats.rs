@@ -60,6 +60,12 @@ fn digest(seed: u8) -> Value {
     json!(Digest::of(&[seed]).to_string())
 }
 
+/// A patch from this version, of so many bytes.
+fn patch(from: &str, size: u64) -> Value {
+    let name = format!("stigmer-1.2.3-linux-amd64.from-{from}.zst");
+    json!({"from": from, "from_blake3": digest(11), "name": name, "size": size, "blake3": digest(12)})
+}
+
 /// A sound index: head and tail in two chunks, two frames between them.
 fn sound() -> Value {
     json!({
@@ -72,6 +78,7 @@ fn sound() -> Value {
             "chunks": [[30, digest(5), 60, digest(6)], [40, digest(7), 40, digest(8)]],
         },
         "segments": [{"code": 50}, {"frame": digest(9), "size": 30}, {"frame": digest(10), "size": 50}, {"code": 50}],
+        "patches": [patch("1.2.2", 60), patch("1.2.0", 70)],
     })
 }
 
@@ -290,10 +297,26 @@ fn an_index_that_cannot_be_is_refused() {
             "use 50 bytes of the code part, which has 100",
         ),
         ("/segments/4", json!({"frame": digest(9), "size": 1}), "the segments take 181 bytes"),
+        (
+            "/patches/0/name",
+            text("../x"),
+            "patch 0: its name is \"stigmer-1.2.3-linux-amd64.from-1.2.2.zst\"",
+        ),
+        ("/patches/0/more", json!(1), "unknown field `more`"),
+        ("/patches/1/size", json!(71), "patch 1: its size is 71; 1 to 70 are possible"),
+        ("/patches/1/size", json!(0), "patch 1: its size is 0"),
+        ("/patches/1", patch("1.2.2", 60), "patch 1: there is one from 1.2.2 already"),
+        ("/patches/1", patch("1.2.3", 60), "patch 1: 1.2.3 is no older version"),
+        ("/patches/1", patch("1.2.2+5", 60), "patch 1: 1.2.2+5 is no older version"),
+        ("/patches", json!(vec![patch("1.2.2", 60); 17]), "17 patches; at most 16 are possible"),
     ] {
         let bytes = put(&sound(), pointer, value).to_string();
         refused(UpdateIndex::parse("i.json", bytes.as_bytes()), words);
     }
+    // Without patches nothing of it is missing.
+    let mut value = sound();
+    value.as_object_mut().expect("an object").remove("patches");
+    assert!(UpdateIndex::parse("i.json", value.to_string().as_bytes()).unwrap().patches.is_empty());
     refused(UpdateIndex::parse("i.json", b""), "`i.json` is not as the format wants it");
     refused(UpdateIndex::parse("i.json", &vec![b' '; (8 << 20) + 1]), "at most 8388608 are possible");
     let nested = "[".repeat(100_000);

@@ -35,7 +35,9 @@ pub(crate) struct Releases<'a> {
 pub(crate) struct Release {
     /// The directory that a static host would serve.
     pub(crate) site: PathBuf,
-    /// The new carrier in it.
+    /// Another, for who comes from further back than patches are made for.
+    pub(crate) unpatched: PathBuf,
+    /// The new carrier in the first.
     pub(crate) carrier: PathBuf,
     /// What `zstd --patch-from` makes of the old carrier and the new one, if it is there.
     pub(crate) patch: Option<PathBuf>,
@@ -80,6 +82,7 @@ impl<'a> Releases<'a> {
         let target = Target::of_triple(&self.old.triple).ok_or("no releases are made for this machine")?;
         let version = self.version();
         let site = self.dir.join(change.name);
+        let unpatched = self.dir.join(format!("{}-unpatched", change.name));
         let name = target.carrier_name(&version);
         let carrier = site.join(version.to_string()).join(target.as_str()).join(&name);
         if !site.exists() {
@@ -88,18 +91,28 @@ impl<'a> Releases<'a> {
                 Some(edit) => self.tree(change, edit)?,
                 None => self.context.tree.clone(),
             };
-            let (packed, unfinished) = (self.dir.join("packed"), self.dir.join("unfinished"));
-            remove(&unfinished)?;
+            let packed = self.dir.join("packed");
             pack(&bare, &tree, &packed)?;
-            let mut publish = Command::new(&bare);
-            publish.args(["bundle", "publish", "--issued", ISSUED, "--carrier"]).arg(&packed);
-            publish.arg("--key").arg(self.dir.join("key")).arg("--out").arg(&unfinished);
-            quietly(&mut publish)?;
-            fs::rename(&unfinished, &site)?;
+            self.publish(&bare, &[packed.as_path()], &unpatched)?;
+            self.publish(&bare, &[self.context.stigmer.as_path(), packed.as_path()], &site)?;
             fs::remove_file(&packed)?;
         }
         let patch = self.patch(change, &carrier)?;
-        Ok(Release { site, carrier, patch })
+        Ok(Release { site, unpatched, carrier, patch })
+    }
+
+    /// Publishes these carriers, one after the other, as `bare` does it.
+    fn publish(&self, bare: &Path, carriers: &[&Path], site: &Path) -> Outcome<()> {
+        let unfinished = self.dir.join("unfinished");
+        remove(&unfinished)?;
+        for carrier in carriers {
+            let mut publish = Command::new(bare);
+            publish.args(["bundle", "publish", "--issued", ISSUED, "--carrier"]).arg(carrier);
+            publish.arg("--key").arg(self.dir.join("key")).arg("--out").arg(&unfinished);
+            quietly(&mut publish)?;
+        }
+        remove(site)?;
+        Ok(fs::rename(&unfinished, site)?)
     }
 
     /// The version of the new releases: the next one.

@@ -17,7 +17,8 @@ const METHOD: &str = "`stigmer self-update` of an installed copy of `dist/stigme
     stays, as another one there renames every symbol and so moves nearly all code) and another commit, and one change: \
     a constant in `worker.py` of the runner, whose tree is then built anew; a condition with its message in `src/config.rs`; or `langchain-core` in the \
     version 1.7.7 of its registry instead of the locked one, the tree built anew. Bytes are those of all bodies that the host sent: the listing, the \
-    update index, their signatures, compressed pieces of the code part, and frames. A full download is the new carrier alone. The peer's patch is `zstd \
+    update index, their signatures, the patch of the code part or compressed pieces of it, and frames. Patches are made from the last three releases; without \
+    a patch is how it is for who comes from further back. A full download is the new carrier alone. The peer's patch is `zstd \
     -19 --long=27 --patch-from` of the two whole carriers; it fits one old version only, and is applied with `zstd -d`, which writes the file and neither \
     flushes it nor checks whose it is. Time is that of the whole process, the files in the page cache: it says what the client costs and nothing of a \
     network. It includes the search of the old file for what it has, all digests and signatures, the flush to disk, and the new executable's check of \
@@ -39,8 +40,10 @@ pub(crate) fn measure(context: &Context) -> Outcome<Figure> {
     });
     for change in &CHANGES {
         let measured = releases.release(change).and_then(|release| {
-            let installation = Installation::new(context, &home, &release)?;
-            one(&installation, change, &mut figure, &mut memory)
+            let installation = Installation::new(context, &home, &release, &release.site)?;
+            one(&installation, change, &mut figure, &mut memory)?;
+            let installation = Installation::new(context, &home, &release, &release.unpatched)?;
+            from_further_back(&installation, change, &mut figure)
         });
         if let Err(error) = measured {
             figure.missing.push(format!("update after {}: {error}", change.what));
@@ -119,6 +122,21 @@ fn one(
     Ok(())
 }
 
+/// Bytes of the same update where no patch fits.
+fn from_further_back(installation: &Installation<'_>, change: &Change, figure: &mut Figure) -> Outcome<()> {
+    let (_, fetched) = installation.update(&[])?;
+    let size = bytes(fs::metadata(&installation.release.carrier)?.len());
+    let what = format!(
+        "the same without a patch, {} ({} of code; {} requests)",
+        change.what,
+        Unit::Bytes.show(bytes(fetched.code)),
+        fetched.requests
+    );
+    let ours = bytes(fetched.all());
+    figure.rows.push(Row::against(&what, Unit::Bytes, ours, ("full download", size), Bar::Reported));
+    Ok(())
+}
+
 /// A copy of the old release that is updated again and again, and the host it asks.
 struct Installation<'a> {
     context: &'a Context,
@@ -130,9 +148,9 @@ struct Installation<'a> {
 }
 
 impl<'a> Installation<'a> {
-    fn new(context: &'a Context, home: &'a Path, release: &'a Release) -> Outcome<Self> {
+    fn new(context: &'a Context, home: &'a Path, release: &'a Release, site: &Path) -> Outcome<Self> {
         let program = context.scratch.empty("update-bin")?.join("stigmer");
-        Ok(Self { context, release, home, site: Site::start(&release.site)?, program })
+        Ok(Self { context, release, home, site: Site::start(site)?, program })
     }
 
     /// Installs the old release as if there had been no other.

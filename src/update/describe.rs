@@ -15,9 +15,11 @@ pub struct Described {
     pub index: UpdateIndex,
     /// The compressed copy of its code part.
     pub code: Vec<u8>,
+    /// The bytes of its patches, in the order of the index.
+    pub patches: Vec<Vec<u8>>,
 }
 
-/// Describes `carrier`, of which `identity` says what it is. The same carrier gives the same bytes on any host.
+/// Describes `carrier`, of which `identity` says what it is, without patches. The same carrier gives the same bytes on any host.
 ///
 /// # Errors
 /// The bundle's index is damaged, or its frames do not lie as they must.
@@ -72,8 +74,9 @@ pub fn describe(
             chunks,
         },
         segments,
+        patches: Vec::new(),
     };
-    Ok(Described { index, code })
+    Ok(Described { index, code, patches: Vec::new() })
 }
 
 /// How a code part is cut. Whoever looks for the same chunks in another carrier must cut alike.

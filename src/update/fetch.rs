@@ -6,9 +6,10 @@
 use super::TrustError;
 use super::error::UpdateError;
 use super::http::{Client, FetchError, Receiver, Why};
-use super::index::IndexLimits;
+use super::index::{IndexLimits, Patch};
 use super::offer::Chosen;
-use super::plan::{Fetching, Plan, Run};
+use super::patch::Fitting;
+use super::plan::{Fetching, Plan, Run, Sums};
 use super::recipe::{Part, Piece, Recipe};
 use super::seed::Seed;
 use super::staging::Staging;
@@ -36,64 +37,152 @@ pub(super) fn copy(
     Ok(())
 }
 
-/// Fetches what `plan` says.
-///
-/// # Errors
-/// Also where a host gives no ranges: then the whole carrier is to be fetched ([`is_rangeless`]).
-pub(super) fn fetch(
+/// How a carrier was filled.
+pub(super) struct Filled {
+    /// What was planned at first.
+    pub sums: Sums,
+    /// What a person should know.
+    pub remarks: Vec<String>,
+}
+
+/// Fills `staging` from `seeds`, and with what is fetched. What a host cannot give in parts is fetched whole.
+pub(super) fn fill(
     client: &Client,
     offer: &Chosen,
     recipe: &Recipe,
-    plan: &Plan,
     staging: &mut Staging,
+    seeds: &[Seed],
+    whole: bool,
     progress: &dyn Progress,
-) -> Result<(), UpdateError> {
-    match &plan.fetching {
-        Fetching::Nothing => Ok(()),
-        Fetching::Whole => {
-            let mut receiver = Straight { staging, at: 0, progress };
-            client.stream(&offer.carrier_url, 0..recipe.size, recipe.size, &mut receiver)?;
-            Ok(())
+) -> Result<Filled, UpdateError> {
+    copy(staging, recipe, seeds, progress)?;
+    let mut filling = Filling { client, offer, recipe, staging, progress };
+    let fitting = Fitting::find(&offer.patches, seeds);
+    let mut plan = filling.plan(whole, fitting.map(|fitting| fitting.patch));
+    let mut filled = Filled { sums: plan.sums, remarks: Vec::new() };
+    if let Some(fitting) = fitting.filter(|_| plan.has_patch())
+        && let Some(reason) = filling.patch(&fitting)?
+    {
+        filled.remarks.push(format!("more was fetched, because the patch of the code part {reason}"));
+        plan = filling.plan(whole, None);
+    }
+    match filling.fetch(&plan) {
+        Err(error) if is_rangeless(&error) && plan.fetching != Fetching::Whole => {
+            filled
+                .remarks
+                .push(format!("the whole file was fetched, because one of its parts could not be: {error}"));
+            plan = filling.plan(true, None);
+            filling.fetch(&plan)?;
         }
-        Fetching::Ranges(runs) => {
-            runs.iter().try_for_each(|run| fetch_run(client, offer, recipe, run, staging, progress))
+        other => other?,
+    }
+    Ok(filled)
+}
+
+/// What is needed to fetch.
+struct Filling<'a> {
+    client: &'a Client,
+    offer: &'a Chosen,
+    recipe: &'a Recipe,
+    staging: &'a mut Staging,
+    progress: &'a dyn Progress,
+}
+
+impl Filling<'_> {
+    fn plan(&self, whole: bool, patch: Option<&Patch>) -> Plan {
+        Plan::new(self.recipe, |number| self.staging.has(number), whole, patch)
+    }
+
+    /// Fetches the patch and what it makes of the code part. If that cannot be, says why not; then all is as before.
+    fn patch(&mut self, fitting: &Fitting<'_>) -> Result<Option<String>, UpdateError> {
+        let patch = fitting.patch;
+        let mut receiver = Held { bytes: Vec::new(), progress: self.progress };
+        self.progress.begin("fetching", patch.size);
+        let fetched = self.client.stream(fitting.url, 0..patch.size, patch.size, &mut receiver);
+        self.progress.end();
+        match fetched.map_err(UpdateError::from) {
+            Err(error) if is_rangeless(&error) => return Ok(Some(format!("could not be: {error}"))),
+            other => other?,
         }
+        if Digest::of(&receiver.bytes) != patch.blake3 {
+            let what = "the whole".to_owned();
+            return Err(TrustError::OtherContent { name: patch.name.clone(), what }.into());
+        }
+        let fits = fitting.apply(&receiver.bytes, self.staging, self.recipe, &self.offer.index)?;
+        Ok((!fits).then(|| format!("from version {} does not fit", patch.from)))
+    }
+
+    /// Fetches what `plan` says, but for its patch.
+    ///
+    /// # Errors
+    /// Also where a host gives no ranges: then the whole carrier is to be fetched ([`is_rangeless`]).
+    fn fetch(&mut self, plan: &Plan) -> Result<(), UpdateError> {
+        let bytes = match &plan.fetching {
+            Fetching::Nothing => return Ok(()),
+            Fetching::Whole => plan.sums.fetch_bytes,
+            Fetching::Parts(parts) => parts.bytes_of_runs(),
+        };
+        self.progress.begin("fetching", bytes);
+        let fetched = match &plan.fetching {
+            Fetching::Parts(parts) => parts.runs.iter().try_for_each(|run| self.run(run)),
+            Fetching::Nothing | Fetching::Whole => self.whole(),
+        };
+        self.progress.end();
+        fetched
+    }
+
+    fn whole(&mut self) -> Result<(), UpdateError> {
+        let mut receiver = Straight { staging: self.staging, at: 0, progress: self.progress };
+        let size = self.recipe.size;
+        Ok(self.client.stream(&self.offer.carrier_url, 0..size, size, &mut receiver)?)
+    }
+
+    fn run(&mut self, run: &Run) -> Result<(), UpdateError> {
+        let (offer, recipe) = (self.offer, self.recipe);
+        let (url, name, size) = match run.part {
+            Part::Carrier => (&offer.carrier_url, &offer.index.carrier.name, recipe.size),
+            Part::Code => (&offer.code_url, &offer.index.code.name, recipe.code_size),
+        };
+        let mut receiver = Pieces {
+            recipe,
+            run,
+            name,
+            staging: self.staging,
+            progress: self.progress,
+            at: run.range.start,
+            next: 0,
+            buffer: Vec::new(),
+            wrong: None,
+        };
+        let outcome = self.client.stream(url, run.range.clone(), size, &mut receiver);
+        if let Some(wrong) = receiver.wrong {
+            return Err(wrong.into());
+        }
+        Ok(outcome?)
     }
 }
 
 /// Whether the host cannot give parts of this file, or has no such file, so that the whole carrier remains.
-pub(super) fn is_rangeless(error: &UpdateError) -> bool {
+fn is_rangeless(error: &UpdateError) -> bool {
     matches!(error, UpdateError::Fetch(FetchError { why: Why::NoRanges | Why::Missing, .. }))
 }
 
-fn fetch_run(
-    client: &Client,
-    offer: &Chosen,
-    recipe: &Recipe,
-    run: &Run,
-    staging: &mut Staging,
-    progress: &dyn Progress,
-) -> Result<(), UpdateError> {
-    let (url, name, size) = match run.part {
-        Part::Carrier => (&offer.carrier_url, &offer.index.carrier.name, recipe.size),
-        Part::Code => (&offer.code_url, &offer.index.code.name, recipe.code_size),
-    };
-    let mut receiver = Pieces {
-        recipe,
-        run,
-        name,
-        staging,
-        progress,
-        at: run.range.start,
-        next: 0,
-        buffer: Vec::new(),
-        wrong: None,
-    };
-    let outcome = client.stream(url, run.range.clone(), size, &mut receiver);
-    if let Some(wrong) = receiver.wrong {
-        return Err(wrong.into());
+/// Keeps a small file in memory.
+struct Held<'a> {
+    bytes: Vec<u8>,
+    progress: &'a dyn Progress,
+}
+
+impl Receiver for Held<'_> {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        self.progress.advance(bytes.len() as u64);
+        Ok(())
     }
-    Ok(outcome?)
+
+    fn restart(&mut self) {
+        self.bytes.clear();
+    }
 }
 
 /// Writes a whole carrier as it comes.

@@ -33,6 +33,8 @@ impl IndexLimits {
     pub const CHUNKS: usize = 65_536;
     /// Most segments.
     pub const SEGMENTS: usize = 200_000;
+    /// Most patches.
+    pub const PATCHES: usize = 16;
 }
 
 /// The update index.
@@ -60,6 +62,9 @@ pub struct UpdateIndex {
     pub code: Code,
     /// The carrier from its first byte to its last.
     pub segments: Vec<Segment>,
+    /// What makes its code part of that of an older version. To have none is no loss but of bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<Patch>,
 }
 
 /// The carrier as a file.
@@ -92,6 +97,22 @@ pub struct Code {
     pub raw_blake3: Digest,
     /// The file's chunks, one after another without a gap.
     pub chunks: Vec<Chunk>,
+}
+
+/// A file that makes the code part of that of one older version: a zstd frame, compressed with the older one as its prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    /// The older version.
+    pub from: Version,
+    /// BLAKE3 of its code part.
+    pub from_blake3: Digest,
+    /// The file's name in the release.
+    pub name: String,
+    /// The file's size in bytes.
+    pub size: u64,
+    /// BLAKE3 of the file.
+    pub blake3: Digest,
 }
 
 /// One independent zstd frame of the code part.
@@ -302,7 +323,30 @@ impl UpdateIndex {
         }
         bounded("carrier: its size", self.carrier.size, IndexLimits::CARRIER)?;
         self.code.check()?;
+        self.check_patches()?;
         self.check_segments()
+    }
+
+    fn check_patches(&self) -> Result<(), String> {
+        if self.patches.len() > IndexLimits::PATCHES {
+            let (found, most) = (self.patches.len(), IndexLimits::PATCHES);
+            return Err(format!("{found} patches; at most {most} are possible"));
+        }
+        for (i, patch) in self.patches.iter().enumerate() {
+            let wanted = self.target.patch_name(&self.version, &patch.from);
+            if patch.name != wanted {
+                return Err(format!("patch {i}: its name is {wanted:?}, not {:?}", shortened(&patch.name)));
+            }
+            if patch.from >= self.version || !patch.from.build.is_empty() {
+                return Err(format!("patch {i}: {} is no older version", patch.from));
+            }
+            if self.patches[..i].iter().any(|other| other.from == patch.from) {
+                return Err(format!("patch {i}: there is one from {} already", patch.from));
+            }
+            // One as large as what it stands for is of no use, and nobody need keep room for it.
+            bounded(&format!("patch {i}: its size"), patch.size, self.code.size)?;
+        }
+        Ok(())
     }
 
     fn check_segments(&self) -> Result<(), String> {

@@ -5,6 +5,7 @@ use super::error::UpdateError;
 use super::fetch;
 use super::http::{Client, FetchError, Why};
 use super::offer::Chosen;
+use super::patch::Fitting;
 use super::plan::{Plan, Sums};
 use super::recipe::Recipe;
 use super::seed::Seed;
@@ -103,7 +104,9 @@ impl Installed {
         let mut seeds = self.seeds();
         seeds.extend(Seed::by_recipe(&Staging::path_of(&self.target, recipe.digest), &recipe));
         let here = |number: usize| recipe.pieces.get(number).is_some_and(|piece| holds(&seeds, piece.digest));
-        Plan::new(&recipe, |number| !whole && here(number), whole).sums
+        let fitting = Fitting::find(&offer.patches, &seeds);
+        let patch = fitting.as_ref().map(|fitting| fitting.patch);
+        Plan::new(&recipe, |number| !whole && here(number), whole, patch).sums
     }
 
     /// Replaces the executable by what `offer` describes. The caller holds the lock.
@@ -115,38 +118,22 @@ impl Installed {
         progress: &dyn Progress,
     ) -> Result<Installation, UpdateError> {
         let recipe = Recipe::new(&offer.index);
-        let mut remarks = Vec::new();
         let mut staging = self.stage(&recipe)?;
         staging.look(&recipe)?;
-        if !whole {
-            fetch::copy(&mut staging, &recipe, &self.seeds(), progress)?;
-        }
-        let mut plan = Plan::new(&recipe, |number| staging.has(number), whole);
-        let sums = plan.sums;
-        progress.begin("fetching", plan.sums.fetch_bytes);
-        let mut outcome = fetch::fetch(client, offer, &recipe, &plan, &mut staging, progress);
-        if let Err(error) = &outcome
-            && fetch::is_rangeless(error)
-            && !matches!(plan.fetching, super::plan::Fetching::Whole)
-        {
-            remarks
-                .push(format!("the whole file was fetched, because one of its parts could not be: {error}"));
-            plan = Plan::new(&recipe, |number| staging.has(number), true);
-            progress.end();
-            progress.begin("fetching", plan.sums.fetch_bytes);
-            outcome = fetch::fetch(client, offer, &recipe, &plan, &mut staging, progress);
-        }
-        progress.end();
-        if let Err(error) = outcome {
-            if matches!(
-                error,
-                UpdateError::Trust(_) | UpdateError::Fetch(FetchError { why: Why::Size { .. }, .. })
-            ) {
-                // A host that gives wrong bytes leaves nothing behind.
-                staging.discard();
+        let seeds = if whole { Vec::new() } else { self.seeds() };
+        let filled = match fetch::fill(client, offer, &recipe, &mut staging, &seeds, whole, progress) {
+            Ok(filled) => filled,
+            Err(error) => {
+                if matches!(
+                    error,
+                    UpdateError::Trust(_) | UpdateError::Fetch(FetchError { why: Why::Size { .. }, .. })
+                ) {
+                    // A host that gives wrong bytes leaves nothing behind.
+                    staging.discard();
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
+        };
         let new = finish(staging, &recipe, &offer.index.carrier.name)?;
         let installed = self.put_in_place(&new, &offer.index.version.to_string());
         if matches!(installed, Err(UpdateError::Apply(ApplyError::DoesNotWork { .. }))) {
@@ -156,8 +143,8 @@ impl Installed {
         Ok(Installation {
             path: self.target.clone(),
             previous: apply::previous_of(&self.target),
-            sums,
-            remarks,
+            sums: filled.sums,
+            remarks: filled.remarks,
         })
     }
 

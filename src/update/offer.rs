@@ -2,7 +2,7 @@
 
 use super::error::UpdateError;
 use super::http::{Client, FetchError, Why};
-use super::index::IndexLimits;
+use super::index::{IndexLimits, Patch};
 use super::listing::ListingLimits;
 use super::{
     Asked, Channel, Issued, Listing, Release, SIGNATURE_LEN, Seen, Signed, Source, Target, TrustedKeys,
@@ -47,6 +47,8 @@ pub struct Chosen {
     pub carrier_url: String,
     /// The address of the compressed code part.
     pub code_url: String,
+    /// The patches that the listing has an address for.
+    pub(super) patches: Vec<(Patch, String)>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -97,6 +99,9 @@ impl Offer {
             digest: Digest::of(&bytes),
             carrier_url: self.address(&index.carrier.name)?.to_owned(),
             code_url: self.address(&index.code.name)?.to_owned(),
+            patches: (index.patches.iter())
+                .filter_map(|patch| Some((patch.clone(), self.address(&patch.name).ok()?.to_owned())))
+                .collect(),
             warnings: clock_warning(&name, index.issued),
             index,
         })

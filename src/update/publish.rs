@@ -8,6 +8,7 @@
 //! there already and right stays as it is, signatures too, so to run it again changes nothing.
 
 use super::index::{UpdateIndex, What};
+use super::older::Patching;
 use super::{
     Asked, Asset, Channel, Described, Identity, IndexRef, Issued, KeysError, Listing, Release, Sha256,
     Signed, SigningError, SigningKey, Target, TrustError, TrustedKeys, describe,
@@ -49,6 +50,8 @@ pub struct Publishing<'a> {
     pub github: Option<&'a str>,
     /// How hard the code part is compressed.
     pub level: i32,
+    /// From how many older releases patches of the code part are made, at most [`super::IndexLimits::PATCHES`].
+    pub patches: usize,
 }
 
 /// What was published.
@@ -64,6 +67,8 @@ pub struct Published {
     pub written: usize,
     /// How many releases the listing has now.
     pub releases: usize,
+    /// What a maintainer should know.
+    pub remarks: Vec<String>,
 }
 
 /// One carrier that was published.
@@ -138,22 +143,25 @@ impl Publishing<'_> {
         let old = self.existing(&keys)?;
         let before = old.as_ref().and_then(|listing| listing.release(&version)).cloned();
         let mut release = self.begin(&version, before.as_ref())?;
-        let mut described = Vec::new();
+        let (mut described, mut remarks) = (Vec::new(), Vec::new());
         for source in &sources {
-            described.push(self.one(source, &mut release)?);
+            described.push(self.one(source, old.as_ref(), &mut release, &mut remarks)?);
         }
         let listing = self.listed(old, release)?;
         let mut files = Writer { key: self.key, own: TrustedKeys::default(), written: 0 };
         files.own.add(self.key.public()?);
         let flat = self.github.map(|_| self.out.join("github").join(format!("v{version}")));
         let mut rows = Vec::new();
-        for (source, Described { index, code }) in sources.iter().zip(described) {
+        for (source, Described { index, code, patches }) in sources.iter().zip(described) {
             let dir = self.out.join(version.to_string()).join(source.target.as_str());
             let described = index.to_bytes();
             for into in [Some(&dir), flat.as_ref()].into_iter().flatten() {
                 files.put(into, &Part::plain(&index.carrier.name, source.carrier.bytes()))?;
                 crate::platform::set_mode(&into.join(&index.carrier.name), 0o755)?;
                 files.put(into, &Part::plain(&index.code.name, &code))?;
+                for (patch, bytes) in index.patches.iter().zip(&patches) {
+                    files.put(into, &Part::plain(&patch.name, bytes))?;
+                }
                 let purpose = UpdateIndex::purpose(&version, source.target);
                 files.put(into, &Part::signed(&source.target.index_name(&version), &described, purpose))?;
             }
@@ -180,6 +188,7 @@ impl Publishing<'_> {
             listing: self.out.join(Listing::NAME),
             written: files.written,
             releases: listing.releases.len(),
+            remarks,
         })
     }
 
@@ -260,11 +269,19 @@ impl Publishing<'_> {
     }
 
     /// Describes one carrier and enters it into `release`.
-    fn one(&self, source: &Source<'_>, release: &mut Release) -> Result<Described, PublishError> {
+    fn one(
+        &self,
+        source: &Source<'_>,
+        listing: Option<&Listing>,
+        release: &mut Release,
+        remarks: &mut Vec<String>,
+    ) -> Result<Described, PublishError> {
         let Source { carrier, identity, target, path } = source;
         // A release has one time of issue, also of a target that is added to it later.
-        let described = describe(carrier, identity, *target, &release.channel, release.date, self.level)?;
-        read_back(carrier, &described).map_err(|reason| refused(path, reason))?;
+        let mut described = describe(carrier, identity, *target, &release.channel, release.date, self.level)?;
+        let code = read_back(carrier, &described).map_err(|reason| refused(path, reason))?;
+        let patching = Patching { out: self.out, listing, most: self.patches, level: self.level };
+        remarks.extend(patching.add_to(&mut described, &code)?);
         let bytes = described.index.to_bytes();
         let blake3 = Digest::of(&bytes);
         let name = target.index_name(&release.version);
@@ -293,6 +310,8 @@ impl Publishing<'_> {
             asset(&described.index.code.name, Some(&described.code)),
         ];
         release.assets.extend(assets);
+        let patches = described.index.patches.iter().zip(&described.patches);
+        release.assets.extend(patches.map(|(patch, bytes)| asset(&patch.name, Some(bytes))));
         release.indexes.insert(target.to_string(), IndexRef { name, blake3 });
         Ok(described)
     }
@@ -423,9 +442,9 @@ fn sums(release: &Release) -> String {
         .collect()
 }
 
-/// Puts the carrier together again from what is published of it.
-fn read_back(carrier: &Carrier, described: &Described) -> Result<(), String> {
-    let Described { index, code } = described;
+/// Puts the carrier together again from what is published of it. Returns its code part.
+fn read_back(carrier: &Carrier, described: &Described) -> Result<Vec<u8>, String> {
+    let Described { index, code, .. } = described;
     let place = |at: u64, size: u64| {
         let at = usize::try_from(at).ok()?;
         Some(at..at.checked_add(usize::try_from(size).ok()?)?)
@@ -451,7 +470,7 @@ fn read_back(carrier: &Carrier, described: &Described) -> Result<(), String> {
             return Err(format!("byte {} on is not what its update index says", run.at));
         }
     }
-    Ok(())
+    Ok(raw)
 }
 
 fn refused(path: &Path, reason: impl Into<String>) -> PublishError {

@@ -18,6 +18,8 @@ use std::path::Path;
 pub(super) struct Seed {
     map: Mmap,
     known: HashMap<Digest, Vec<Range<u64>>>,
+    /// Its code part, and BLAKE3 of it, if it was looked for.
+    code: Option<(CodeMap, Digest)>,
 }
 
 impl Seed {
@@ -42,9 +44,8 @@ impl Seed {
         }
         let map = map(path)?;
         code.add(at..map.len() as u64);
-        let parts: Option<Vec<&[u8]>> = code.places().map(|place| bytes_at(&map, &place)).collect();
         // All of it at once: a few megabytes, and the cuts depend on what stands around them.
-        let whole = parts.ok_or_else(|| io::Error::other("its frames lie outside it"))?.concat();
+        let whole = code_of(&map, &code).ok_or_else(|| io::Error::other("its frames lie outside it"))?;
         let mut raw = 0;
         for chunk in code_cutting(1).pieces(&whole[..]) {
             let chunk = chunk?;
@@ -52,7 +53,19 @@ impl Seed {
             known.insert(Digest::of(&chunk), code.find(raw..end));
             raw = end;
         }
-        Ok(Self { map, known })
+        let digest = Digest::of(&whole);
+        Ok(Self { map, known, code: Some((code, digest)) })
+    }
+
+    /// BLAKE3 of its code part, if it is a carrier.
+    pub(super) fn code_digest(&self) -> Option<Digest> {
+        self.code.as_ref().map(|(_, digest)| *digest)
+    }
+
+    /// Its code part, if it still is what it was.
+    pub(super) fn code_part(&self) -> Option<Vec<u8>> {
+        let (code, digest) = self.code.as_ref()?;
+        code_of(&self.map, code).filter(|bytes| Digest::of(bytes) == *digest)
     }
 
     /// Takes the file at `path` for the carrier that `recipe` describes, whole or not.
@@ -63,7 +76,7 @@ impl Seed {
             .iter()
             .filter_map(|piece| Some((piece.digest, piece.places.first()?.clone())))
             .collect();
-        Ok(Self { map, known })
+        Ok(Self { map, known, code: None })
     }
 
     /// The bytes that have this digest; `None` if they are not here, or are not what they should be.
@@ -78,6 +91,12 @@ impl Seed {
         };
         (Digest::of(&bytes) == digest).then_some(bytes)
     }
+}
+
+/// The bytes of a code part, together.
+fn code_of(map: &[u8], code: &CodeMap) -> Option<Vec<u8>> {
+    let parts: Option<Vec<&[u8]>> = code.places().map(|place| bytes_at(map, &place)).collect();
+    Some(parts?.concat())
 }
 
 fn bytes_at<'a>(map: &'a [u8], range: &Range<u64>) -> Option<&'a [u8]> {

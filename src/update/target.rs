@@ -75,6 +75,11 @@ impl Target {
     pub fn code_name(self, version: &semver::Version) -> String {
         self.stem(version) + ".code.zst"
     }
+
+    /// The name of the patch that makes its code part of that of version `from`.
+    pub fn patch_name(self, version: &semver::Version, from: &semver::Version) -> String {
+        format!("{}.from-{from}.zst", self.stem(version))
+    }
 }
 
 impl fmt::Display for Target {

@@ -91,6 +91,15 @@ impl Desk {
         self.run(&args)
     }
 
+    /// A carrier whose executable is large enough for a patch of it to be worth something.
+    fn program(&self, version: &str) -> String {
+        let mut noise = vec![0; 60_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let identity =
+            format!("#!/bin/sh\n# stigmer-identity/1 version={version} triple={LINUX} commit=-\u{3}\n");
+        self.carrier_of(&format!("stigmer-{version}"), &[identity.as_bytes(), &noise].concat())
+    }
+
     /// Every file below `out`, and its bytes.
     fn published(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
@@ -154,6 +163,7 @@ fn listing(dir: &Path, keys: &TrustedKeys) -> Result<Listing, TrustError> {
 const LINUX: &str = "x86_64-unknown-linux-musl";
 const DAY_1: [&str; 2] = ["--issued", "2026-01-01T00:00:00Z"];
 const DAY_2: [&str; 2] = ["--issued", "2026-01-02T00:00:00Z"];
+const DAY_4: [&str; 2] = ["--issued", "2026-01-04T00:00:00Z"];
 
 #[test]
 fn a_release_for_two_targets_is_complete_on_either_host() {
@@ -271,6 +281,79 @@ fn to_publish_again_changes_nothing_and_another_day_makes_another_listing() {
     assert_eq!(newest("beta", Target::DarwinArm64), "1.0.0");
     assert_eq!(listing.issued.to_string(), "2026-01-02T00:00:00Z");
     assert!(std::fs::read_to_string(desk.path("out/1.0.0/SHA256SUMS")).unwrap().contains("darwin-arm64"));
+}
+
+#[test]
+fn a_release_has_patches_from_those_before_it() {
+    let desk = Desk::new();
+    for (version, day, patches) in [("1.0.0", 1, 0), ("1.1.0", 2, 1), ("1.2.0", 3, 2)] {
+        let day = format!("2026-01-0{day}T00:00:00Z");
+        let more = ["--patches", "2", "--github", "stigmer/stigmer", "--issued", &day];
+        let ran = desk.publish(&[&desk.program(version)], &more).ok();
+        assert_eq!(ran.err.matches("a patch of").count(), patches, "{ran:?}");
+    }
+    let stem = "stigmer-1.2.0-linux-amd64";
+    let dir = desk.path("out/1.2.0/linux-amd64");
+    let index = std::fs::read(dir.join(format!("{stem}.index.json"))).unwrap();
+    let index = UpdateIndex::parse("i.json", &index).unwrap();
+    let from: Vec<String> = index.patches.iter().map(|patch| patch.from.to_string()).collect();
+    assert_eq!(from, ["1.1.0", "1.0.0"]);
+    // With public tools: the old code part and the patch are the new code part.
+    for patch in &index.patches {
+        let old = format!("stigmer-{}-linux-amd64.code.zst", patch.from);
+        let old = desk.path(&format!("out/{}/linux-amd64/{old}", patch.from)).display().to_string();
+        ran_ok_in(&dir, "zstd", &["-dqf", &old, "-o", "old"]);
+        ran_ok_in(&dir, "zstd", &["-dqf", &format!("{stem}.code.zst"), "-o", "code"]);
+        ran_ok_in(&dir, "zstd", &["-dqf", "--patch-from=old", &patch.name, "-o", "patched"]);
+        let [old, code, patched] =
+            ["old", "code", "patched"].map(|name| std::fs::read(dir.join(name)).unwrap());
+        assert_eq!((Digest::of(&old), Digest::of(&patched)), (patch.from_blake3, Digest::of(&code)));
+        assert!(patch.size * 10 < index.code.size, "{} of {}", patch.size, index.code.size);
+        for name in ["old", "code", "patched"] {
+            std::fs::remove_file(dir.join(name)).unwrap();
+        }
+    }
+    let flat = desk.path("out/github/v1.2.0");
+    ran_ok_in(&flat, "sha256sum", &["--check", "SHA256SUMS"]);
+    let sums = std::fs::read_to_string(flat.join("SHA256SUMS")).unwrap();
+    assert!(sums.contains(&format!("{stem}.from-1.0.0.zst")), "{sums}");
+    let verified = desk
+        .run(&[
+            "bundle",
+            "verify",
+            &format!("out/github/v1.2.0/{stem}.index.json"),
+            "--public-key",
+            "key.pub",
+        ])
+        .ok();
+    assert!(verified.out.contains("from-1.1.0.zst: as signed"), "{verified:?}");
+
+    // Again, also where the old ones are gone meanwhile: nothing changes.
+    let before = desk.published();
+    std::fs::remove_dir_all(desk.path("out/1.0.0")).unwrap();
+    let again = desk.publish(&["stigmer-1.2.0"], &["--patches", "2", "--github", "stigmer/stigmer"]).ok();
+    assert!(again.err.contains("0 files written") && !again.err.contains("no patch"), "{again:?}");
+    assert!(desk.published().iter().all(|(name, bytes)| before.get(name) == Some(bytes)));
+
+    // From what is not there no patch is made, and that is said; from what was changed, none is made either.
+    let next = desk.program("1.3.0");
+    let old = desk.path("out/1.1.0/linux-amd64/stigmer-1.1.0-linux-amd64.code.zst");
+    let bytes = std::fs::read(&old).unwrap();
+    std::fs::write(&old, &bytes[1..]).unwrap();
+    desk.publish(&[&next], &DAY_4).fails(1, "it is not what is listed for 1.1.0");
+    std::fs::write(&old, &bytes).unwrap();
+    let ran = desk.publish(&[&next], &DAY_4).ok();
+    assert!(ran.err.contains("no patch from 1.0.0, as `out/1.0.0/linux-amd64/"), "{ran:?}");
+    assert_eq!(ran.err.matches("a patch of").count(), 2, "{ran:?}");
+
+    // Who is on stable has no beta to patch from; who is on beta may have either.
+    for (version, channel, from) in
+        [("1.4.0-beta.1", "beta", "from 1.3.0"), ("1.4.0", "stable", "from 1.3.0")]
+    {
+        let more = ["--channel", channel, "--patches", "1", DAY_4[0], DAY_4[1]];
+        let ran = desk.publish(&[&desk.program(version)], &more).ok();
+        assert!(ran.err.contains(&format!("{from} a patch of")), "{ran:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The steps of a release that touch other machines, with something on this one in their place; and uploads.
 
 use crate::release::{published, serve};
-use crate::update_common::{NEW, Ran, new, run};
+use crate::update_common::{NEW, OLD, Ran, new, run};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -174,7 +174,20 @@ fn the_listing_on_the_host_is_continued_and_never_begun_anew_by_mistake() {
             .env("OUT", &out)
             .envs(more.iter().copied()))
     };
-    assert!(step(&[]).code(0).out.contains("has 2 releases"));
+    let ran = step(&[]).code(0);
+    assert!(ran.out.contains("has 2 releases"), "{ran:?}");
+    // What the patches of this release are made from is there, and nothing else.
+    let code = format!("{OLD}/linux-amd64/stigmer-{OLD}-linux-amd64.code.zst");
+    assert!(
+        ran.out.contains(&format!("for a patch: {code}")) && !ran.out.contains(&format!("{NEW}/")),
+        "{ran:?}"
+    );
+    run(Command::new("cmp").arg(out.join(&code)).arg(published().public().join(&code))).code(0);
+    host.change(&code, |bytes| bytes[5] ^= 1);
+    assert!(step(&[]).code(0).out.contains(&format!("{code} is not what is listed")));
+    assert!(!out.join(&code).exists());
+    host.remove(&code);
+    assert!(step(&[]).code(0).out.contains(&format!("{code} cannot be fetched")));
     run(Command::new("cmp").arg(out.join("releases.json")).arg(published().public().join("releases.json")))
         .code(0);
     host.remove("releases.json.minisig");

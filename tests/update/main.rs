@@ -10,6 +10,7 @@ mod basics;
 mod hosts;
 mod kills;
 mod notices;
+mod patches;
 mod places;
 mod platform;
 mod rotation;

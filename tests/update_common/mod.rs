@@ -9,7 +9,7 @@ mod ways;
 
 pub(crate) use host::{Do, Host, Request};
 pub(crate) use releases::{
-    NEW, OLD, Release, Signer, broken, described, new, old, publish, publish_at, signer,
+    NEW, OLD, Release, Signer, broken, described, make, new, noise, old, publish, publish_at, signer,
 };
 
 pub(crate) use ran::{Ran, eventually};

@@ -50,6 +50,9 @@ pub(super) struct Args {
     /// How hard to compress the code part
     #[arg(long, value_name = "N", default_value_t = 19, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
+    /// Make patches of the code part from so many older releases, of those whose files are in DIR
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=16))]
+    patches: u8,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -75,6 +78,13 @@ struct Row<'a> {
     code_compressed: u64,
     chunks: usize,
     frames: usize,
+    patches: Vec<PatchRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct PatchRow<'a> {
+    from: &'a Version,
+    size: u64,
 }
 
 fn repository(text: &str) -> Result<String, String> {
@@ -113,6 +123,7 @@ impl Args {
             out: &self.out,
             github: self.github.as_deref(),
             level: self.level,
+            patches: self.patches.into(),
         }
         .run()?;
         tell(output, &published)?;
@@ -132,6 +143,12 @@ fn tell(output: Output, published: &Published) -> Result<(), Failure> {
             bytes(row.code_compressed),
             count(row.frames, "frame")
         ));
+        for patch in &row.patches {
+            output.note(format_args!("{}: from {} a patch of {}", row.target, patch.from, bytes(patch.size)));
+        }
+    }
+    for remark in &published.remarks {
+        output.note(format_args!("{remark}"));
     }
     output.note(format_args!(
         "{}: {}, {} written",
@@ -163,6 +180,9 @@ fn row(published: &crate::update::publish::PublishedTarget) -> Row<'_> {
         code_compressed: index.code.size,
         chunks: index.code.chunks.len(),
         frames: index.segments.iter().filter(|s| matches!(s, crate::update::Segment::Frame { .. })).count(),
+        patches: (index.patches.iter())
+            .map(|patch| PatchRow { from: &patch.from, size: patch.size })
+            .collect(),
     }
 }
 

@@ -109,7 +109,7 @@ impl Sign {
     }
 }
 
-/// Checks the signature beside `file`; of an update index also the carrier and the code part, where they are beside it.
+/// Checks the signature beside `file`; of an update index also the files it names, where they are beside it.
 pub(super) fn verify(file: &Path, key: Option<&str>, json: bool) -> Outcome {
     let keys = match key {
         Some(key) => named(key)?,
@@ -127,10 +127,12 @@ pub(super) fn verify(file: &Path, key: Option<&str>, json: bool) -> Outcome {
     if let Ok(index) = UpdateIndex::parse(&name, &bytes) {
         UpdateIndex::trusted(&signed, &keys, &asked_of(&index))?;
         let dir = file.parent().unwrap_or(Path::new(""));
-        for (name, size, digest) in [
+        let files = [
             (&index.carrier.name, index.carrier.size, index.carrier.blake3),
             (&index.code.name, index.code.size, index.code.blake3),
-        ] {
+        ];
+        let patches = index.patches.iter().map(|patch| (&patch.name, patch.size, patch.blake3));
+        for (name, size, digest) in files.into_iter().chain(patches) {
             if is_beside(dir, name, size, digest)? {
                 matching.push(name.clone());
             }
