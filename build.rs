@@ -45,8 +45,10 @@ fn keys() -> String {
     println!("cargo::rerun-if-changed={}", file.display());
     let text = std::fs::read_to_string(&file)
         .unwrap_or_else(|e| panic!("cannot read the trusted keys {}: {e}", file.display()));
-    let keys: Vec<&str> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    // As `TrustedKeys::parse` reads them: the `.pub` file of minisign is such a list, too.
+    let says_nothing =
+        |line: &&str| line.is_empty() || line.starts_with('#') || line.starts_with("untrusted comment:");
+    let keys: Vec<&str> = text.lines().map(str::trim).filter(|line| !says_nothing(line)).collect();
     for key in &keys {
         check(key, &file);
     }

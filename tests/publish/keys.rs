@@ -30,6 +30,11 @@ fn a_password_comes_from_a_file_where_there_is_no_terminal() {
     std::fs::write(desk.path("password"), "correct horse\n").unwrap();
     std::fs::write(desk.path("wrong"), "battery\n").unwrap();
     std::fs::write(desk.path("base"), b"x").unwrap();
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(desk.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("password", 0o644);
+    mode("wrong", 0o600);
     let with = |file: Option<&str>, args: &[&str]| {
         let mut command = desk.command(env!("CARGO_BIN_EXE_stigmer"));
         if let Some(file) = file {
@@ -39,6 +44,10 @@ fn a_password_comes_from_a_file_where_there_is_no_terminal() {
     };
     let keygen = ["bundle", "keygen", "--out", "locked"];
     with(None, &keygen).fails_plainly(74, "there is no terminal to ask on");
+    with(Some("password"), &keygen)
+        .fails_plainly(77, "the password in `password` can be read by other users");
+    assert!(!desk.path("locked").exists());
+    mode("password", 0o600);
     with(Some("password"), &keygen).ok();
     let sign = ["bundle", "sign", "base", "--key", "locked"];
     with(None, &sign).fails_plainly(74, "there is no terminal to ask on");

@@ -7,7 +7,7 @@ use crate::home::Home;
 use crate::update::publish::{asked_of, with_signature, write};
 use crate::update::{Listing, PublicKey, Signed, SigningKey, TrustError, TrustedKeys, UpdateIndex};
 use serde::Serialize;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Names a file with the password of the secret key.
@@ -208,11 +208,7 @@ pub(super) fn open(path: &Path) -> Result<SigningKey, Failure> {
 /// The password in the file that the environment names, or else from the terminal.
 fn password(prompt: &str) -> io::Result<String> {
     if let Some(file) = std::env::var_os(PASSWORD_FILE) {
-        let text = fs_err::read_to_string(file)?;
-        return Ok(text
-            .strip_suffix('\n')
-            .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text))
-            .to_owned());
+        return password_in(Path::new(&file));
     }
     let terminal = console::Term::stderr();
     if !terminal.is_term() {
@@ -225,6 +221,22 @@ fn password(prompt: &str) -> io::Result<String> {
     }
     terminal.write_str(prompt)?;
     terminal.read_secure_line()
+}
+
+/// The password in a file, of which the key's own rule holds: nobody else may read it. What is no file, such as a pipe, has no such bits to ask.
+fn password_in(path: &Path) -> io::Result<String> {
+    let mut file = fs_err::File::open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_file() && crate::platform::permission_bits(&meta).is_some_and(|mode| mode & 0o077 != 0) {
+        let name = path.display();
+        let text =
+            format!("the password in `{name}` can be read by other users; `chmod 600 {name}` ends that");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 /// A password that was typed twice.
