@@ -93,7 +93,8 @@ impl Filling<'_> {
         Plan::new(self.recipe, |number| self.staging.has(number), whole, patch)
     }
 
-    /// Fetches the patch and what it makes of the code part. If that cannot be, says why not; then all is as before.
+    /// Fetches the patch and puts in place what it makes of the code part. If that cannot be, says why not; what it made until then is right
+    /// and stays.
     fn patch(&mut self, fitting: &Fitting<'_>) -> Result<Option<String>, UpdateError> {
         let patch = fitting.patch;
         let mut receiver = Held { bytes: Vec::new(), progress: self.progress };

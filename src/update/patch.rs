@@ -124,7 +124,7 @@ mod tests {
         Ok(bytes)
     }
 
-    /// Something like a program: it does not compress by itself, and `every` so many bytes it holds an address.
+    /// Something like a program: it does not compress, and every 61st byte is one of an address.
     fn program(len: usize, moved: u8) -> Vec<u8> {
         let mut bytes = vec![0; len];
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
