@@ -39,21 +39,7 @@ profile=${CROSS_PROFILE:-release}
 work=$PWD/build/cross
 case $(uname -m) in x86_64) own=amd64 ;; *) own=arm64 ;; esac
 
-need_packages() {
-    missing=''
-    for package in "$@"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
-    done
-    [ -n "$missing" ] || return 0
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-        echo "building for other platforms needs these packages of Debian:$missing" >&2
-        exit 1
-    fi
-    echo "==> installing:$missing"
-    apt-get update -qq
-    # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-}
+need_packages() { packaging/need.sh 'building for other platforms' "$@"; }
 
 # zig and cargo-zigbuild, pinned by hash; made anew when the list changes.
 need_zig() {

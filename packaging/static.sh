@@ -23,20 +23,8 @@ if command -v rustup >/dev/null 2>&1 && rustup target list --installed 2>/dev/nu
 else
     packages="$packages rustc-web cargo-web rust-web-src"
 fi
-missing=''
-for package in $packages; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
-done
-if [ -n "$missing" ]; then
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-        echo "the static build needs these packages of Debian:$missing" >&2
-        exit 1
-    fi
-    echo "==> installing:$missing"
-    apt-get update -qq
-    # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-fi
+# shellcheck disable=SC2086 # several
+packaging/need.sh 'the static build' $packages
 
 export CARGO_TARGET_DIR="$work/target"
 export "CC_$lower=musl-gcc"

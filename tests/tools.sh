@@ -19,6 +19,7 @@ need ruby ruby
 need rubocop rubocop
 need curl curl
 need wget wget
+need zstd zstd
 
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
