@@ -198,6 +198,12 @@ fn an_interrupted_execution_is_resumed_on_request() {
     worker.complete("at last");
     let (code, out, err) = resumed.end();
     assert_eq!((code, out.as_str()), (Some(0), "at last\n"), "{err}");
+    // Asked for once more it is what it came to, and at once.
+    for more in [&[][..], &["--json"]] {
+        let again = platform.run(&[&["execution", "resume", &id], more].concat());
+        assert_eq!(again.status.code(), Some(0), "{}", text(&again));
+        assert!(String::from_utf8_lossy(&again.stdout).contains("at last"), "{}", text(&again));
+    }
     // A conversation goes on, with what was said.
     let first = json(&platform.run(&["execution", "list", "-n", "1", "--json"]))["executions"][0].clone();
     let session = first["session"].as_str().expect("a session");

@@ -168,7 +168,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
             Exit::Unavailable,
             format!("there is no resource in {}", places.join(", ")),
         )
-        .hint("docs/agents.md shows what one looks like"));
+        .hint(format!("{}/agents.md shows what one looks like", crate::DOCS_URL)));
     }
     Ok(found)
 }

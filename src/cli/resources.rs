@@ -20,7 +20,7 @@ pub(super) struct GetArgs {
     /// Its name; without it, all of the kind are listed
     #[arg(value_parser = name)]
     name: Option<String>,
-    /// Print what was applied, as it can be applied again [default for one: yaml]
+    /// Print what was applied; yaml can be applied again, json only of one [default for one: yaml]
     #[arg(short, long, value_name = "FORMAT")]
     output: Option<Format>,
 }

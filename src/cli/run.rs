@@ -48,6 +48,13 @@ pub(super) fn kind(text: &str) -> Result<Kind, String> {
 
 impl Args {
     pub(super) fn run(self) -> Outcome {
+        let is_read = |piece: &&String| {
+            piece.rsplit_once('@').is_some_and(|(before, file)| file == "-" && is_file(before))
+        };
+        if self.input.iter().filter(is_read).count() + usize::from(self.message.as_deref() == Some("-")) > 1 {
+            return Err(Failure::new(Exit::Usage, "standard input is named twice, and can be read once")
+                .hint("put one of the two into a file: `--input K=@FILE`"));
+        }
         let message = match self.message.as_deref() {
             Some("-") => Some(read_text(Path::new("-"))?),
             other => other.map(str::to_owned),
@@ -66,6 +73,11 @@ impl Args {
         let execution: Execution = api.call(&Method::POST, "/v1/executions", Some(&wanted))?;
         follow(api, &execution, self.following)
     }
+}
+
+/// Whether an `@` behind this names a file, as in `@FILE`, `K=@FILE` and `K:=@FILE`, and is no part of a text.
+fn is_file(before: &str) -> bool {
+    before.is_empty() || before.find('=') == Some(before.len() - 1)
 }
 
 /// The input that the pieces come to; nothing if there are none.

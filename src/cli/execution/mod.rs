@@ -220,7 +220,9 @@ fn present(execution: &Execution, output: Output) -> Outcome {
     let line = |key: &str, text: &str| output.line(format_args!("{key:<10}{text}"));
     line("id", &execution.id)?;
     line(execution.kind.word(), &execution.name)?;
-    line("phase", execution.phase.word())?;
+    let is_called_off = execution.cancel_requested && !execution.phase.is_terminal();
+    let remark = if is_called_off { ", being cancelled" } else { "" };
+    line("phase", &format!("{}{remark}", execution.phase.word()))?;
     let ended = execution.ended.as_ref().zip(took(execution));
     let how_long = ended.map(|(_, took)| format!(", took {took}")).unwrap_or_default();
     line("created", &format!("{} ({} ago){how_long}", execution.created, ago(&execution.created)))?;
@@ -250,7 +252,12 @@ fn present(execution: &Execution, output: Output) -> Outcome {
     match &execution.output {
         Some(Value::Null) | None => {}
         Some(value) => match value["text"].as_str().filter(|_| execution.kind == ExecutionKind::Agent) {
-            Some(text) => block("answer", text)?,
+            Some(text) => {
+                block("answer", text)?;
+                if value["truncated"] == true {
+                    output.line("  (it ends where its limit of tokens was reached)")?;
+                }
+            }
             None => block("output", &crate::resource::source::to_yaml(value))?,
         },
     }
@@ -322,13 +329,15 @@ fn page_through(api: &mut Api, id: &str, after: u64, show: &mut Show) -> Result<
     Ok(show.finish()?)
 }
 
-/// An execution with its last event.
+/// An execution with its last event, which it may have had already.
 fn sum(mut execution: Execution, last: &Event) -> Execution {
-    execution.apply(last);
+    if last.seq > execution.last_seq {
+        execution.apply(last);
+    }
     execution
 }
 
-/// Follows an execution that has just begun, as it was asked for.
+/// Follows an execution from its beginning, as it was asked for. One that was resumed before may have come far, or be over.
 pub(super) fn follow(api: Api, execution: &Execution, how: Following) -> Outcome {
     let Following { follow: _, no_follow, json } = how;
     let (id, output) = (&execution.id, Output::new(json));
@@ -343,7 +352,7 @@ pub(super) fn follow(api: Api, execution: &Execution, how: Following) -> Outcome
     }
     let form = if json { Form::Nothing } else { Form::Answer(execution.kind) };
     let mut show = Show::new(form);
-    let event = match watch(api, id, execution.last_seq, output, &mut show)? {
+    let event = match watch(api, id, 0, output, &mut show)? {
         End::Over(event) => event,
         End::Left(seen) => return Ok(left(id, seen, output)),
     };

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// So many characters of a tool's arguments are shown.
 const GLIMPSE: usize = 60;
 
+/// And so many of what failed, which may be the whole answer of a host.
+const GLIMPSE_OF_FAILURE: usize = 300;
+
 /// How the events of an execution are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum Form {
@@ -116,7 +119,8 @@ impl Show {
                 let error = &data["error"];
                 let words = [&error["message"], &error["title"], &error["detail"]];
                 let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
-                self.note(&format!("  {} failed: {}", task(event), words.join(": ")))
+                let words: String = words.join(": ").chars().take(GLIMPSE_OF_FAILURE).collect();
+                self.note(&format!("  {} failed: {words}", task(event)))
             }
             "task.retried" => {
                 let delay = Duration::from_millis(data["delay_ms"].as_u64().unwrap_or_default());
@@ -126,6 +130,7 @@ impl Show {
             "wait.set" => self.note(&format!("  {} waits until {}", task(event), text("until"))),
             "started" if data["attempt"].as_u64() > Some(1) => self.note("· another worker goes on with it"),
             "lease.expired" => self.note("  the worker was lost"),
+            "note" => self.note(&format!("  {}", text("text"))),
             "cancel.requested" => self.note("  it is being called off"),
             "completed" => match (kind, &data["output"]) {
                 (ExecutionKind::Agent, output) if self.answer == Answer::Awaited => {

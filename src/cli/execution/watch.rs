@@ -65,8 +65,8 @@ pub(in crate::cli) fn watch(
                     return Ok(End::Left(seen));
                 }
                 if std::mem::take(&mut is_awaited) {
-                    output.note("no worker has taken it yet; it is done as soon as one does");
-                    output.hint("`stigmer server status` says whether the workers are ready");
+                    output.note("no worker has taken it yet; it is done as soon as one is free");
+                    output.hint("`stigmer server status` says whether the workers are ready, `stigmer execution list --phase in-progress` what they do");
                 }
             }
             News::Told(Ok(Told::Lost)) => {

@@ -93,7 +93,7 @@ fn documents(text: &str) -> Result<Vec<Document>, Mistake> {
 fn resource(document: &Document) -> Result<Resource, Vec<Mistake>> {
     let value = &document.value;
     let is_bare =
-        value["document"].is_object() && value.get("do").is_some() && value.get("apiVersion").is_none();
+        (value["document"].is_object() || value["do"].is_array()) && value.get("apiVersion").is_none();
     let found = match value.is_object() {
         true if is_bare => bare(value),
         true => read_strictly(value, ""),
@@ -178,6 +178,10 @@ mod tests {
         assert_eq!(read[0].resource.spec["do"][0]["one"]["set"]["a"], 1);
         let nameless = mistakes("document: {dsl: 1.0.0}\ndo: []\n");
         assert!(nameless[0].starts_with("1:1: a workflow has a `name`"), "{nameless:?}");
+        let idle = mistakes("document: {dsl: '1.0', namespace: n, name: flow, version: 1.0.0}\n");
+        assert_eq!(idle, ["1:1: a workflow lists its tasks in `do`"]);
+        let number = mistakes("document: {dsl: 1.0, namespace: n, name: flow, version: 1.0.0}\ndo: []\n");
+        assert!(number[0].starts_with("1:12: `dsl` is a text; 1.0 is none"), "{number:?}");
     }
 
     #[test]

@@ -87,9 +87,14 @@ impl Reader {
             return;
         }
         if let Some(dsl) = self.text(node, "dsl", true) {
-            let version = semver::Version::parse(dsl).ok();
+            // With the last number left out it is the same language.
+            let version =
+                semver::Version::parse(dsl).or_else(|_| semver::Version::parse(&format!("{dsl}.0"))).ok();
             if version.is_none_or(|version| (version.major, version.minor) != (1, 0)) {
-                self.wrong(node.below("dsl"), format!("`{dsl}` is another language; this version reads 1.0"));
+                self.wrong(
+                    node.below("dsl"),
+                    format!("`{dsl}` is another language; this version reads 1.0.0"),
+                );
             }
         }
         for key in ["namespace", "name"] {

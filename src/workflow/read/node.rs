@@ -81,7 +81,13 @@ impl Reader {
             return None;
         };
         let text = found.value.as_str().filter(|text| !text.trim().is_empty());
-        if text.is_none() {
+        if text.is_none() && (found.value.is_number() || found.value.is_boolean()) {
+            let value = found.value;
+            self.wrong(
+                &found.path,
+                format!("`{key}` is a text; {value} is none as long as it has no quotes"),
+            );
+        } else if text.is_none() {
             self.wrong(&found.path, format!("`{key}` is a text that is not empty"));
         }
         text

@@ -62,8 +62,11 @@ pub fn create(tx: &Connection, new: &NewExecution) -> Result<(Execution, bool), 
     let id = new_id()?;
     let session = match kind {
         ExecutionKind::Agent => Some(session(tx, new, &id)?),
-        ExecutionKind::Workflow if new.session.is_some() || new.message.is_some() => {
+        ExecutionKind::Workflow if new.message.is_some() => {
             return Err(Refusal::bad(format!("`{}` is a workflow: it takes input, no message", new.name)));
+        }
+        ExecutionKind::Workflow if new.session.is_some() => {
+            return Err(Refusal::bad(format!("`{}` is a workflow: it has no sessions", new.name)));
         }
         ExecutionKind::Workflow => None,
     };
