@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage, message_chunk_to_message
 
-from agent_runner import problems
+from agent_runner import problems, tools
 from agent_runner.errors import Problem
 from agent_runner.redact import Stream
 from agent_runner.reporter import MAX_EVENT
@@ -74,7 +74,7 @@ class Conversation:
         """Runs what the model calls, one after the other, and gives the results."""
         results = [await self._run_tool(call["id"], call["name"], call["args"]) for call in answer.tool_calls]
         for wrong in answer.invalid_tool_calls:
-            text = f"the arguments are not understood: {wrong.get('error') or 'they are not JSON'}"
+            text = "the arguments are not understood: they are not a JSON object"
             results.append(
                 self._tool_result(wrong.get("id"), wrong.get("name") or "", wrong.get("args"), text, ok=False)
             )
@@ -150,10 +150,7 @@ class Conversation:
         try:
             text, ok = str(await asyncio.to_thread(tool.invoke, arguments)), True
         except Exception as error:  # the model learns what it did wrong, and may do better
-            text, ok = (
-                f"{type(error).__name__}: {error}" if not isinstance(error, (OSError, ValueError)) else str(error),
-                False,
-            )
+            text, ok = tools.told(tool, error), False
         return self._ended(call, name, text, ok=ok)
 
     def _tool_result(self, call: str | None, name: str, arguments: Any, text: str, *, ok: bool) -> ToolMessage:

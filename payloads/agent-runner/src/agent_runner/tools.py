@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from langchain_core.tools import BaseTool, StructuredTool, tool
+from pydantic import ValidationError
 
 from agent_runner.errors import RunnerError
 from agent_runner.workspace import MAX_READ
@@ -66,3 +67,19 @@ def of_workspace(workspace: Workspace, names: Iterable[str]) -> list[BaseTool]:
         ),
     }
     return [StructuredTool.from_function(there[name][0], name=name, description=there[name][1]) for name in names]
+
+
+def told(failed: BaseTool, error: Exception) -> str:
+    """What the model is told of a tool that failed, so that it can do better."""
+    if isinstance(error, ValidationError):
+        wrong = "; ".join(_wrong(".".join(map(str, each["loc"])), each["type"], each["msg"]) for each in error.errors())
+        return f"{wrong}. {failed.name} takes: {', '.join(failed.args) or 'nothing'}"
+    if isinstance(error, (OSError, ValueError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _wrong(argument: str, kind: str, words: str) -> str:
+    if kind == "missing":
+        return f"the argument {argument!r} is missing"
+    return f"the argument {argument!r} is wrong: {words[:1].lower()}{words[1:]}"
