@@ -129,11 +129,12 @@ def test_a_tool_that_cannot_says_so_to_the_model(bench: Bench) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_every_trouble_of_a_provider_has_a_word_and_a_next_step(both: Bench, provider: str) -> None:
-    pull = "ollama pull status-404" if provider == "ollama" else "check the model's name"
-    key = {"anthropic": "check ANTHROPIC_API_KEY", "openai": "check OPENAI_API_KEY"}.get(provider, "OLLAMA_API_KEY")
+    pull = "ollama pull status-404" if provider == "ollama" else "check the model's name, and the base URL"
+    key = f"check {provider.upper()}_API_KEY"
+    place = both.model("any", provider)["base_url"]
     expected = {
         "status-401": ("key_refused", "refuses the key", key),
-        "status-403": ("not_allowed", "Your key may not use this model", key),
+        "status-403": ("not_allowed", "Your key may not use this model", "its own words say why"),
         "status-404": ("model_not_found", "has no model 'status-404'", pull),
         "status-400": ("request_refused", "The request is not valid", None),
         "rich-429": ("quota_exceeded", "plan and billing", "account"),
@@ -141,12 +142,16 @@ def test_every_trouble_of_a_provider_has_a_word_and_a_next_step(both: Bench, pro
         "cut": ("stream_cut", "broke off", "try again"),
         "ends-early": ("stream_cut", "broke off", "try again"),
     }
+    no_model = ("provider_failed", f"what answers at {place} is no model of {provider}", "check the base URL")
+    expected |= dict.fromkeys(("web-page", "other-json", "whole"), no_model)
     if provider != "ollama":
         expected["refuse"] = ("refused", "refuses to answer", "other words")
     word = {"anthropic": "overloaded"}.get(provider, "provider_failed")
     expected["error-midway"] = (word, provider, "try again")
     running = {name: both.run(name, provider=provider) for name in expected}
-    both.start(agents={"executions": len(expected), "model": None})
+    both.start(
+        agents={"executions": len(expected), "model": None}, environment=KEYS | {"OLLAMA_API_KEY": "ollama-0815-4711"}
+    )
     for name, (kind, message, hint) in expected.items():
         execution = running[name].wait()
         assert execution.phase == "FAILED", name
@@ -200,9 +205,24 @@ def test_nobody_listening_is_said_with_the_next_step(bench: Bench) -> None:
     execution.wait()
     assert execution.error == {
         "type": "provider_unreachable",
-        "message": f"cannot reach ollama at {closed.url}",
+        "message": f"cannot reach ollama at {closed.url}: connection refused",
         "hint": "start it with `ollama serve`",
     }
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+def test_an_address_of_the_environment_is_named_without_its_password(bench: Bench, provider: str) -> None:
+    with FakeProvider() as closed:
+        pass
+    variable = f"{provider.upper()}_BASE_URL"
+    address = closed.url.replace("://", "://someone:password-4711@") + "/v1?key=4711"
+    execution = bench.server.executions.add({"model": {"provider": provider, "name": "m"}})
+    bench.start(environment=KEYS | {variable: address})
+    note = execution.wait_for_event("note")
+    bench.server.executions.call_off(execution)
+    words = f"cannot reach {provider} at {closed.url}/v1: connection refused"
+    assert note["type"] == "provider_unreachable"
+    assert note["text"].startswith(f"{words}; trying again in")
 
 
 def test_an_agent_without_a_model_asks_the_one_of_the_configuration(bench: Bench) -> None:
@@ -211,6 +231,26 @@ def test_an_agent_without_a_model_asks_the_one_of_the_configuration(bench: Bench
     assert execution.wait().output == {"text": "You said: hello"}
     (asked,) = bench.models.requests
     assert (asked.body["options"]["num_predict"], asked.body["options"]["temperature"]) == (5, 0.5)
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_with_an_address_of_ones_own_a_key_is_needed_only_if_it_is_asked_for(
+    bench: Bench, provider: str, by_variable: bool
+) -> None:
+    url = bench.model("any", provider)["base_url"]
+    address = {} if by_variable else {"base_url": url}
+    answered, refused = (
+        bench.server.executions.add({"model": {"provider": provider, "name": name} | address}, "hello")
+        for name in ("echo", "wants-key")
+    )
+    bench.start(environment={f"{provider.upper()}_BASE_URL": url} if by_variable else {})
+    assert answered.wait().output == {"text": "You said: hello"}
+    refused.wait()
+    assert refused.error is not None
+    assert refused.error["type"] == "no_key"
+    assert refused.error["message"] == f"{provider} at {url} wants a key, and there is none"
+    assert f"set {provider.upper()}_API_KEY" in refused.error["hint"]
 
 
 def test_someone_elses_openai_needs_no_key_and_knows_the_old_name_of_the_limit(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from support import providers
+from support.fake_provider import FakeProvider
 from support.process import Runner
 from support.server import FakeServer
 
@@ -98,6 +99,18 @@ def test_what_cannot_work_is_said_plainly(runner: Runner, arguments: list[str], 
     assert (done.returncode, done.stdout) == (1, "")
     for text in says:
         assert text in done.stderr
+    for wrong in ("Traceback", "secrets.env", "server restart"):  # `ask` has its environment, and no platform
+        assert wrong not in done.stderr
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai", "ollama"])
+def test_a_page_is_no_model(runner: Runner, provider: str) -> None:
+    with FakeProvider() as page:
+        url = f"{page.url}/v1" if provider == "openai" else page.url
+        done = runner.run("ask", "--provider", provider, "--model", "web-page", "--base-url", url, "hello")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"what answers at {url} is no model of {provider}" in done.stderr
+    assert "check the base URL" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -134,6 +147,6 @@ def test_a_refused_key_is_not_repeated(runner: Runner, provider: str, variable: 
             **{variable: "secret-0815"},
         )
     assert done.returncode == 1
-    assert f"check {variable}" in done.stderr
+    assert f"check {variable} in the environment\n" in done.stderr
     assert "secret-0815" not in done.stderr + done.stdout
     assert "Traceback" not in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -67,6 +69,52 @@ def test_what_a_provider_says_is_told_in_one_line_and_not_at_length() -> None:
 def test_a_password_in_an_address_is_not_told() -> None:
     assert "password" not in explained(Refusal(500)).reason
     assert "openai at http://host/v1" in explained(Refusal(500)).reason
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://user:pass@host:8/v1", "https://host:8/v1"),
+        ("https://host/v1?key=pass", "https://host/v1"),
+        ("https://host/#pass", "https://host/"),
+        ("user:pass@127.0.0.1:11434", "127.0.0.1:11434"),
+        ("http://user@host?to=http://pass", "http://host"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret(address: str, shown: str) -> None:
+    assert problems.shown(address) == shown
+
+
+class ConnectError(Exception):
+    """What the HTTP libraries raise when there is no connection, by its name."""
+
+
+@pytest.mark.parametrize(
+    ("cause", "says"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "connection refused"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no such host"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "the host's name cannot be looked up"),
+        (TimeoutError(errno.ETIMEDOUT, "timed out"), "timed out"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "network is unreachable"),
+        (ExceptionGroup("both", [ConnectionRefusedError(), ConnectionRefusedError()]), "connection refused"),
+    ],
+)
+def test_why_there_is_no_connection_is_said(monkeypatch: pytest.MonkeyPatch, cause: Exception, says: str) -> None:
+    for name in ("ANTHROPIC_API_URL", "ANTHROPIC_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    error = ConnectError("All connection attempts failed")
+    error.__cause__ = cause
+    problem = problems.explain(error, ModelSpec.of("anthropic", "m"))
+    assert problem is not None
+    assert problem.kind == "provider_unreachable"
+    assert problem.reason == f"cannot reach anthropic at https://api.anthropic.com: {says}"
+    assert problem.hint == "check the network and the proxy"
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://host/")
+    problem = problems.explain(error, ModelSpec.of("anthropic", "m"))
+    assert problem is not None
+    assert problem.reason == f"cannot reach anthropic at http://host/: {says}"
+    assert problem.hint == "check the network, the proxy and ANTHROPIC_BASE_URL"
 
 
 def test_the_cause_of_an_error_is_looked_at() -> None:

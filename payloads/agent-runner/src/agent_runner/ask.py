@@ -7,7 +7,7 @@ import os
 import sys
 
 from agent_runner import frozen, problems, providers
-from agent_runner.errors import RunnerError
+from agent_runner.errors import Problem, RunnerError
 from agent_runner.models import PROVIDERS, ModelSpec
 
 
@@ -16,7 +16,10 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     spec = ModelSpec.of(options.provider, options.model, options.base_url)
     frozen.install_hooks()
-    model = providers.chat_model(spec)  # first: a missing key must not wait for the graph library
+    try:
+        model = providers.chat_model(spec)  # first: a missing key must not wait for the graph library
+    except Problem as problem:
+        raise problems.in_a_shell(problem, spec) from None
 
     from agent_runner import graph, tools
 
@@ -41,7 +44,7 @@ def main(argv: list[str]) -> int:
         explained = problems.explain(error, spec)
         if explained is None:
             raise
-        raise explained from error
+        raise problems.in_a_shell(explained, spec) from error
     return 0
 
 

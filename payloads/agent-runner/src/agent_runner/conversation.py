@@ -90,8 +90,10 @@ class Conversation:
                 problem = problems.explain(error, self._spec)
                 if problem is None:
                     raise
-                if stream.has_spoken and problem.kind == "provider_unreachable":
-                    problem = problems.cut(self._spec)  # it was reached, and then it was lost
+                if stream.has_spoken and (
+                    problem.kind == "provider_unreachable" or isinstance(problem, problems.NotAModel)
+                ):
+                    problem = problems.cut(self._spec)  # it was there, and then it was lost
                 wait = problems.delay(problem, attempt)
                 if wait is None or attempt >= MOST_ATTEMPTS or stream.has_spoken:
                     raise problem from error

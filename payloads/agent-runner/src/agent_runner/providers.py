@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 from agent_runner import problems
-from agent_runner.models import KEY_VARIABLES, OLLAMA_DEFAULT, ModelSpec
+from agent_runner.models import KEY_VARIABLES, ModelSpec
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 20.0
 SILENCE_TIMEOUT = 300.0
 _LOOPBACK_NAMES = "127.0.0.1,localhost,::1"
-# Whoever offers OpenAI's interface without asking for a key still has to be sent something in its place.
+# Whoever offers a provider's interface without asking for a key still has to be sent something in its place.
 _NO_KEY_NEEDED = "none"
 
 
@@ -52,10 +52,10 @@ def spare_loopback_from_proxies() -> None:
 
 
 def _anthropic(spec: ModelSpec) -> BaseChatModel:
-    key = _key("anthropic")
+    key = _key(spec)
     from langchain_anthropic import ChatAnthropic
 
-    settings = _given(base_url=spec.base_url, max_tokens=spec.max_tokens, temperature=spec.temperature)
+    settings = _given(base_url=spec.address, max_tokens=spec.max_tokens, temperature=spec.temperature)
     # The class accepts these names through aliases that its type does not show.
     return cast(Any, ChatAnthropic)(  # type: ignore[no-any-return]
         model=spec.model, api_key=key, streaming=True, max_retries=0, timeout=SILENCE_TIMEOUT, **settings
@@ -63,15 +63,12 @@ def _anthropic(spec: ModelSpec) -> BaseChatModel:
 
 
 def _openai(spec: ModelSpec) -> BaseChatModel:
-    has_own_address = spec.base_url is not None or bool(
-        os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE")
-    )
-    key = os.environ.get(KEY_VARIABLES["openai"], "").strip() or _NO_KEY_NEEDED if has_own_address else _key("openai")
+    key = _key(spec)
     import openai
     from langchain_openai import ChatOpenAI
 
-    settings = _given(base_url=spec.base_url, temperature=spec.temperature)
-    if spec.max_tokens is not None and has_own_address:
+    settings = _given(base_url=spec.address, temperature=spec.temperature)
+    if spec.max_tokens is not None and spec.has_own_address:
         # OpenAI has given the limit a new name that others do not know.
         settings["extra_body"] = {"max_tokens": spec.max_tokens}
     elif spec.max_tokens is not None:
@@ -96,7 +93,7 @@ def _ollama(spec: ModelSpec) -> BaseChatModel:
     settings = _given(num_predict=spec.max_tokens, temperature=spec.temperature)
     return ChatOllama(
         model=spec.model,
-        base_url=spec.base_url or os.environ.get("OLLAMA_HOST") or OLLAMA_DEFAULT,
+        base_url=spec.address,
         client_kwargs={"timeout": httpx.Timeout(SILENCE_TIMEOUT, connect=CONNECT_TIMEOUT)},
         **settings,
     )
@@ -110,8 +107,8 @@ def _given(**settings: Any) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _key(provider: str) -> str:
-    key = os.environ.get(KEY_VARIABLES[provider], "").strip()
-    if not key:
-        raise problems.no_key(provider)
-    return key
+def _key(spec: ModelSpec) -> str:
+    key = os.environ.get(KEY_VARIABLES[spec.provider], "").strip()
+    if not key and not spec.has_own_address:
+        raise problems.no_key(spec)
+    return key or _NO_KEY_NEEDED

@@ -21,6 +21,8 @@ What it does is said by the name of the model, so that a test in whatever langua
 | `too-long` | says that the context is too long |
 | `error-midway` | reports an error in the middle of its stream |
 | `leak` | answers with the key it was sent |
+| `web-page`, `other-json`, `whole` | succeeds with what is no stream of a model: a page, another JSON, a whole answer |
+| `wants-key` | refuses the key that stands for none, and is `echo` for any other |
 
 The key `wrong-key` is refused. As a program it prints `{"port": …}` as its first line and ends with its input.
 """
@@ -175,7 +177,7 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, asked: Asked) -> None:
             model = asked.model
-            if asked.key == "wrong-key":
+            if asked.key == "wrong-key" or (asked.model == "wants-key" and asked.key in ("", "none")):
                 self._fail(asked, 401)
             elif match := re.fullmatch(r"status-(\d+)", model):
                 self._fail(asked, int(match[1]))
@@ -185,6 +187,8 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
                 self._fail(asked, 429, words="You exceeded your current quota, check your plan and billing details.")
             elif model == "too-long":
                 self._fail(asked, 400, words=_TOO_LONG[asked.provider])
+            elif model in _NO_STREAMS:
+                self._send(200, *_NO_STREAMS[model])
             elif model == "hang":
                 self._wait_for_the_client()
             else:
@@ -251,9 +255,11 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
             self._json(status, _error(asked, status, words or _WORDS.get(status, "Internal server error")), headers)
 
         def _json(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-            data = json.dumps(body).encode()
+            self._send(status, "application/json", json.dumps(body).encode(), headers)
+
+        def _send(self, status: int, kind: str, data: bytes, headers: dict[str, str] | None = None) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
@@ -270,6 +276,15 @@ _KINDS = {"/v1/messages": "anthropic", "/chat/completions": "openai", "/api/chat
 _TYPES = {"anthropic": "text/event-stream", "openai": "text/event-stream", "ollama": "application/x-ndjson"}
 # The part of a stream before which two words were said.
 _MIDWAY = {"anthropic": 4, "openai": 3, "ollama": 2}
+_NO_STREAMS = {
+    "web-page": ("text/html", b"<!doctype html>\n<title>Welcome</title>\n<p>It works!</p>\n"),
+    "other-json": ("application/json", b'[{"status": "ok"}]'),
+    "whole": (
+        "application/json",
+        b'{"id": "c-1", "object": "chat.completion", "created": 1, "model": "whole", "choices": '
+        b'[{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}',
+    ),
+}
 _WORDS = {
     400: "The request is not valid.",
     401: "invalid x-api-key",
