@@ -39,7 +39,7 @@ pub(super) fn copy(
 
 /// How a carrier was filled.
 pub(super) struct Filled {
-    /// What was planned at first.
+    /// What the plan that was carried out came to.
     pub sums: Sums,
     /// What a person should know.
     pub remarks: Vec<String>,
@@ -59,24 +59,23 @@ pub(super) fn fill(
     let mut filling = Filling { client, offer, recipe, staging, progress };
     let fitting = Fitting::find(&offer.patches, seeds);
     let mut plan = filling.plan(whole, fitting.map(|fitting| fitting.patch));
-    let mut filled = Filled { sums: plan.sums, remarks: Vec::new() };
+    let mut remarks = Vec::new();
     if let Some(fitting) = fitting.filter(|_| plan.has_patch())
         && let Some(reason) = filling.patch(&fitting)?
     {
-        filled.remarks.push(format!("more was fetched, because the patch of the code part {reason}"));
+        remarks.push(format!("more was fetched, because the patch of the code part {reason}"));
         plan = filling.plan(whole, None);
     }
     match filling.fetch(&plan) {
         Err(error) if is_rangeless(&error) && plan.fetching != Fetching::Whole => {
-            filled
-                .remarks
+            remarks
                 .push(format!("the whole file was fetched, because one of its parts could not be: {error}"));
             plan = filling.plan(true, None);
             filling.fetch(&plan)?;
         }
         other => other?,
     }
-    Ok(filled)
+    Ok(Filled { sums: plan.sums, remarks })
 }
 
 /// What is needed to fetch.

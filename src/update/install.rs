@@ -37,7 +37,7 @@ pub struct Installation {
     pub path: PathBuf,
     /// Where the previous one is kept.
     pub previous: PathBuf,
-    /// What was planned at first; what an interrupted run had fetched already is not in it.
+    /// What the plan that was carried out came to; what an interrupted run had fetched already is not in it.
     pub sums: Sums,
     /// What a person should know.
     pub remarks: Vec<String>,

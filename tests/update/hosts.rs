@@ -28,6 +28,15 @@ fn without_ranges_the_whole_file_is_fetched() {
 }
 
 #[test]
+fn what_was_fetched_whole_is_not_said_to_have_been_here() {
+    let world = World::new();
+    world.host.rule(|_| Do::Whole);
+    let report = world.update(&[]);
+    assert_eq!(report["reused_bytes"], 0, "{report}");
+    assert!(report["fetched_bytes"].as_u64() > Some(size()), "{report}");
+}
+
+#[test]
 fn no_delta_fetches_the_whole_file_with_one_request() {
     let world = World::new();
     let plan = world.update(&["--dry-run", "--no-delta"]);
