@@ -135,3 +135,25 @@ fn a_disk_that_fills_up_with_logs_stops_nothing() {
     platform.stop();
     platform.assert_clean();
 }
+
+/// What would keep the platform from starting again is found out before it is stopped.
+#[test]
+fn a_restart_on_a_full_disk_leaves_running_what_runs() {
+    if !inside(MOUNTS, "a_restart_on_a_full_disk_leaves_running_what_runs") {
+        return;
+    }
+    let platform = small_disk(&GOOD, "size=2m");
+    let before = platform.start();
+    let ballast = fill(&platform, 0);
+    let output = platform.run(&["server", "restart"]);
+    assert_eq!(output.status.code(), Some(74), "{}", text(&output));
+    assert!(text(&output).contains("No space left on device"), "{}", text(&output));
+    let status = platform.status();
+    assert_eq!((&status["instance"], &status["ready"]), (&before["instance"], &true.into()), "{status}");
+    std::fs::remove_file(ballast).expect("removed");
+    let output = platform.run(&["server", "restart"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_ne!(platform.status()["instance"], before["instance"]);
+    platform.stop();
+    platform.assert_clean();
+}

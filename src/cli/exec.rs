@@ -8,7 +8,7 @@ use super::{Exit, Failure, Outcome, Output};
 use crate::bundle::Carrier;
 use crate::component::{self, NOEXEC_HINT};
 use crate::home::Home;
-use crate::store::{self, Depth, How, Lease};
+use crate::store::{self, Depth, Lease};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,13 +53,6 @@ impl Args {
         let output = Output::new(false);
         let local = self.use_local_binary.as_deref();
         let ready = component::resolve(&home, &self.name, local, Depth::Entrypoint, &Shown::new(output))?;
-        if let Some(How::Healed { problems }) = &ready.how {
-            output.note(format_args!(
-                "note: {} {} repaired",
-                self.name,
-                plural(problems.len(), "damaged file")
-            ));
-        }
         let error = become_program(&ready.program, ready.lease.as_ref(), &self.rest);
         Err(cannot_start(&ready.program, &error))
     }

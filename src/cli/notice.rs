@@ -77,11 +77,9 @@ fn remark(output: Output) -> Result<(), Failure> {
 /// Asks the source what there is, and notes it.
 pub(super) fn find_out() -> Outcome {
     let home = Home::from_env()?;
-    let settled = Settled::new(home.clone(), Installed::find()?, None)?;
+    let settled = Settled::new(home, Installed::find()?, None)?;
     let source = settled.source()?;
-    let offer = settled.offer(&settled.client(&source)?, &source, None)?;
-    let mut notice = Notice::read(&home);
-    notice.found(&offer.release);
-    notice.write(&home)?;
+    // That it was asked is enough: what it said is noted.
+    settled.offer(&settled.client(&source)?, &source, None)?;
     Ok(0)
 }

@@ -91,6 +91,11 @@ fn materialized(
         }
         error => error.into(),
     })?;
+    if let How::Healed { problems } = &entry.how {
+        let count = problems.len();
+        let files = if count == 1 { "damaged file was" } else { "damaged files were" };
+        progress.notice(&format!("{name}: {count} {files} repaired"));
+    }
     Ok(Ready {
         name: name.to_owned(),
         version: Some(entry.version),

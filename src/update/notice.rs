@@ -83,8 +83,9 @@ impl Notice {
     }
 
     /// Notes what the source said.
-    pub fn found(&mut self, release: &Release) {
+    pub fn found(&mut self, release: &Release, now: SystemTime) {
         self.schema = 1;
+        self.asked = at(now);
         self.version = Some(release.version.clone());
         self.date = Some(release.date);
     }

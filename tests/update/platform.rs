@@ -67,10 +67,9 @@ fn doctor_says_who_updates_and_what_was_heard_of() {
     };
     let (verdict, words) = check();
     assert_eq!((verdict.as_str(), words.contains("self-update --check")), ("ok", true), "{words}");
-    let dir = world.home().join("data/update");
-    std::fs::create_dir_all(&dir).expect("mkdir");
-    let heard = format!(r#"{{"schema":1,"version":"{NEW}"}}"#);
-    std::fs::write(dir.join("notice.json"), heard).expect("written");
+    // Who asks hears it, and so does the doctor.
+    world.update(&["--check"]);
+    world.host.take_log();
     let (verdict, words) = check();
     assert_eq!((verdict.as_str(), words.contains(NEW)), ("warning", true), "{words}");
     std::fs::write(world.home().join("config.toml"), "").expect("written");

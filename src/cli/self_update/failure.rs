@@ -65,14 +65,18 @@ impl From<UpdateError> for Failure {
             ),
             UpdateError::NoRelease { .. } | UpdateError::NoReleases { .. } => {
                 Self::from_error(Exit::Unavailable, &error)
-                    .hint("`stigmer self-update --check` says what there is; --channel NAME looks elsewhere")
+                    .hint("`stigmer self-update --check` names the newest; --channel NAME looks elsewhere")
             }
             UpdateError::Listing(_) => Self::from_error(Exit::Damaged, &error)
                 .hint("nothing was changed: tell whoever publishes these releases"),
             UpdateError::Unwritable { ref dir, owner, .. } => {
                 let failure = Self::from_error(Exit::Forbidden, &error);
                 match owner {
-                    Some(0) => failure.hint("it belongs to the administrator: `sudo -H stigmer self-update`"),
+                    // With its path, as the administrator may have another PATH.
+                    Some(0) => failure.hint(format!(
+                        "it belongs to the administrator: `sudo -H {}/stigmer self-update`, with the same options",
+                        dir.display()
+                    )),
                     Some(id) => failure.hint(format!("it belongs to user {id}: let that user update it")),
                     None => failure.hint(format!(
                         "make `{}` writable, or install stigmer in a directory of your own",

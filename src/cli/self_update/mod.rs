@@ -14,13 +14,15 @@ use crate::platform;
 use crate::store::{Progress, StoreError};
 use crate::update::runner::{self, RunnerName};
 use crate::update::{
-    Asked, Channel, Chosen, Client, DEFAULT_URL, Installed, Manner, Offer, PublicKey, Seen, Signed, Source,
-    Target, TrustError, TrustedKeys, URL_VARIABLE, UpdateError, UpdateIndex, Wanted, owner, refuse_downgrade,
+    Asked, Channel, Chosen, Client, DEFAULT_URL, Installed, Manner, Notice, Offer, PublicKey, Seen, Signed,
+    Source, Target, TrustError, TrustedKeys, URL_VARIABLE, UpdateError, UpdateIndex, Wanted, owner,
+    refuse_downgrade,
 };
 use report::{Checked, Planned, Updated};
 use semver::Version;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 /// Which release is to be taken.
 #[derive(Debug, clap::Args)]
@@ -216,7 +218,19 @@ impl Settled {
     ) -> Result<Offer, Failure> {
         let mut seen = Seen::read(&self.home)?;
         let wanted = Wanted { version: version.cloned(), channel: self.channel.clone(), target: self.target };
-        Ok(Offer::find(client, source, &self.keys, &mut seen, &wanted)?)
+        let offer = Offer::find(client, source, &self.keys, &mut seen, &wanted)?;
+        if version.is_none() && self.is_usual_channel() {
+            // What was heard is what a later remark and `doctor` say. That it cannot be written keeps nobody from an update.
+            let mut notice = Notice::read(&self.home);
+            notice.found(&offer.release, SystemTime::now());
+            let _ = notice.write(&self.home);
+        }
+        Ok(offer)
+    }
+
+    /// Whether the channel is the one of the settings, and not one that was named this once.
+    fn is_usual_channel(&self) -> bool {
+        self.settings.channel.as_deref().unwrap_or(Channel::stable().as_str()) == self.channel.as_str()
     }
 
     fn by_source(&self, args: &Args, output: Output) -> Outcome {
@@ -305,9 +319,9 @@ impl Settled {
         let mut signature = path.clone().into_os_string();
         signature.push(".minisig");
         let bytes = fs_err::read(&path).map_err(|error| failure::beside(file, &error))?;
-        let signature = std::fs::read(signature).ok();
+        let signature = fs_err::read(signature).map_err(|error| failure::beside(file, &error))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let signed = Signed { name: &name, bytes: &bytes, signature: signature.as_deref() };
+        let signed = Signed { name: &name, bytes: &bytes, signature: Some(&signature) };
         // Only its signature makes it true; until then it says what to ask for.
         signed.key(&self.keys)?;
         let version = UpdateIndex::parse(&name, &bytes)?.version;

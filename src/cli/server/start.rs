@@ -133,6 +133,7 @@ pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) ->
         launch::check_port(port)?;
     }
     Environment::for_runners(home, &Config::read(home)?).map_err(SuperviseError::from)?;
+    launch::check_room(home)?;
     let local = request.local.as_deref();
     drop(component::resolve(home, launch::AGENT_RUNNER, local, Depth::Evidence, &Shown::new(output))?);
     if service {
