@@ -109,7 +109,7 @@ run-agent-runner-binary: runner ## Run the agent-runner that was built, by itsel
 	$(TREE)/agent-runner $(or $(ARGS),--self-check)
 
 build-binary: ## Build the agent-runner for PLATFORM and ARCH (linux, darwin, windows; amd64, arm64), which must be those of this machine
-	@packaging/own-platform.sh $(PLATFORM) $(ARCH)
+	@packaging/own-platform.sh "$(PLATFORM)" "$(ARCH)"
 	@$(MAKE) --no-print-directory runner
 
 upload-binary: runner host ## Publish the agent-runner as VERSION=dev-test, signed with KEY=FILE, at UPLOAD_TO=https://… or s3://…

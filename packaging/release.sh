@@ -24,6 +24,9 @@
 #   KEY            the secret key; STIGMER_KEY_PASSWORD_FILE names a file with its password. In the workflow, which has no such files,
 #                  RELEASE_KEY and RELEASE_KEY_PASSWORD hold both
 #   PUBLIC_KEYS    whom the release trusts: packaging/release-keys.pub if not set
+#   LISTING_KEYS   who may have signed the listing that is continued: PUBLIC_KEYS if not set. Another one after a key was stolen
+#   CHANGELOG      CHANGELOG.md if not set: what stands there below the version becomes the text of the release
+#   ISSUED         the time of issue, like 2026-03-01T12:00:00Z: that of the commit if not set
 #   OUT            dist/release if not set. Its releases.json is continued, if there is one
 #   BASE           https://releases.stigmer.ai if not set
 #   GITHUB         stigmer/stigmer if not set
@@ -40,6 +43,8 @@ out=${OUT:-dist/release}
 base=${BASE:-https://releases.stigmer.ai}
 github=${GITHUB:-stigmer/stigmer}
 public_keys=${PUBLIC_KEYS:-packaging/release-keys.pub}
+listing_keys=${LISTING_KEYS:-$public_keys}
+changelog=${CHANGELOG:-CHANGELOG.md}
 case $(uname -m) in x86_64 | amd64) machine=amd64 ;; *) machine=arm64 ;; esac
 case $(uname -s) in Linux) own=linux-$machine ;; Darwin) own=darwin-$machine ;; *) own=windows-$machine ;; esac
 stigmer=${STIGMER:-dist/cross/$own/stigmer}
@@ -66,7 +71,7 @@ commit() {
     echo "$GITHUB_SHA"
 }
 # When the commit was made: the time of issue, so that two makers of one release agree.
-issued() { TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ; }
+issued() { [ -z "${ISSUED:-}" ] || { echo "$ISSUED"; return; }; TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ; }
 
 # What is a secret in the workflow is handed to programs as a file that nobody else can read; here its directory.
 secrets_dir() {
@@ -80,7 +85,15 @@ version() {
     [ "$TAG" != "$VERSION" ] || fail "the tag is \`$TAG\`, not like v1.2.3"
     need_version
     echo "version $VERSION, on the channel $channel"
+    notes >/dev/null
     [ -z "${GITHUB_ENV:-}" ] || echo "VERSION=$VERSION" >>"$GITHUB_ENV"
+}
+
+# What stands in the changelog below the heading of this version.
+notes() {
+    text=$(awk -v heading="## $VERSION" 'index($0, "## ") == 1 { on = ($0 == heading || index($0, heading " ") == 1); next } on' "$changelog")
+    [ -n "$text" ] || fail "$changelog has nothing below \`## $VERSION\`"
+    printf '%s\n' "$text"
 }
 
 unpack() {
@@ -150,7 +163,8 @@ sign() {
 }
 
 try() {
-    file=${1:?the carrier}
+    file=${1:-}
+    [ -f "$file" ] || fail "which carrier? \`$file\` is no file"
     home=$(mktemp -d)
     STIGMER_HOME=$home/.stigmer
     export STIGMER_HOME
@@ -172,14 +186,17 @@ continue_listing() {
     need_version
     mkdir -p "$out"
     for file in releases.json releases.json.minisig; do
-        if ! curl --fail --silent --show-error --location --output "$out/$file" "$base/$file"; then
+        # Only a host that says that it has none has none; one that is ill may have many.
+        found=$(curl --silent --show-error --location --retry 3 --output "$out/$file" --write-out '%{http_code}' "$base/$file") || found="$found, and then nothing"
+        if [ "$found" != 200 ]; then
             rm -f "$out/releases.json" "$out/releases.json.minisig"
-            [ "${FIRST_RELEASE:-}" = yes ] || fail "$base/$file cannot be fetched; if there is no release yet, set FIRST_RELEASE=yes"
+            [ "$found" = 404 ] || fail "$base/$file cannot be fetched: the host says $found"
+            [ "${FIRST_RELEASE:-}" = yes ] || fail "$base/$file is not there; if there is no release yet, set FIRST_RELEASE=yes"
             echo 'this is the first release'
             return 0
         fi
     done
-    checked_listing "$out/releases.json"
+    signed "$out/releases.json" 'stigmer listing' "$listing_keys"
     echo "the listing has $(grep -c '"channel"' "$out/releases.json") releases"
     # Without one of these there is a patch less, which costs those bytes who update from there.
     older=$("${PYTHON:-python3}" packaging/older.py --listing "$out/releases.json" --base "$base" --version "$VERSION" --channel "$channel")
@@ -213,7 +230,7 @@ publish() {
         [ -f "$file" ] || fail "there is no \`$file\`: first packaging/release.sh carriers"
         set -- "$@" --carrier "$file"
     done
-    "$stigmer" bundle publish --version "$VERSION" --channel "$channel" --key "$KEY" --trusted "$public_keys" --out "$out" --github "$github" \
+    "$stigmer" bundle publish --version "$VERSION" --channel "$channel" --key "$KEY" --trusted "$listing_keys" --out "$out" --github "$github" \
         --issued "$(issued)" --notes-url "https://github.com/$github/releases/tag/v$VERSION" ${LEVEL:+--level "$LEVEL"} "$@"
     # What belongs to the version and is for every target.
     sbom=stigmer-$VERSION.cdx.json
@@ -262,14 +279,14 @@ formula() {
     echo "formula/stigmer.rb is that of $VERSION"
 }
 
-# signed FILE COMMENT: minisign, with any of the keys.
+# signed FILE COMMENT [KEYS]: minisign, with any of the keys.
 signed() {
-    for key in $(keys "$public_keys"); do
+    for key in $(keys "${3:-$public_keys}"); do
         said=$(minisign -VQ -P "$key" -m "$1" 2>/dev/null) || continue
         [ "$said" = "$2" ] || fail "the signature of \`$1\` was made for \`$said\`, not for \`$2\`"
         return 0
     done
-    fail "\`$1\` is not signed by a key in \`$public_keys\`"
+    fail "\`$1\` is not signed by a key in \`${3:-$public_keys}\`"
 }
 checked_listing() { signed "$1" 'stigmer listing'; }
 
@@ -353,6 +370,7 @@ server.serve_forever()' "$out" >"$work/port" 2>/dev/null &
 
 dry() {
     need_version
+    notes >/dev/null
     out=build/release-dry/public
     dir=$PWD/build/release-dry
     rm -rf "$dir"
@@ -361,7 +379,7 @@ dry() {
     minisign -G -W -s "$dir/throw-away.key" -p "$dir/throw-away.key.pub" >/dev/null
     public_keys=$dir/throw-away.key.pub
     keys "$public_keys" >"$dir/keys"
-    public_keys=$dir/keys KEY=$dir/throw-away.key
+    public_keys=$dir/keys listing_keys=$dir/keys KEY=$dir/throw-away.key
     export STIGMER_RELEASE_KEYS="$public_keys" DRY=yes KEY
     carriers
     publish
@@ -376,9 +394,7 @@ github() {
     flat=$out/github/v$VERSION
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    # What stands in the changelog below the heading of this version.
-    awk -v heading="## $VERSION" 'index($0, "## ") == 1 { on = ($0 == heading || index($0, heading " ") == 1); next } on' CHANGELOG.md >"$work/notes"
-    grep -q '[^[:space:]]' "$work/notes" || fail "CHANGELOG.md has nothing below \`## $VERSION\`"
+    notes >"$work/notes"
     set -- --repo "$github" --draft --title "stigmer $VERSION" --verify-tag --notes-file "$work/notes"
     [ "$channel" = stable ] || set -- "$@" --prerelease
     gh release view "v$VERSION" --repo "$github" >/dev/null 2>&1 || gh release create "v$VERSION" "$@"

@@ -14,10 +14,14 @@ cd "$(dirname "$0")/.."
 : "${VERSION:?says the name to publish it under, such as dev-test}"
 : "${KEY:?names the secret key that signs; stigmer bundle keygen --out FILE makes one}"
 out=${OUT:-build/runners}
-rm -rf "$out"
+# Of an earlier run, and nothing else: OUT may be a place that others use.
+rm -rf "${out:?}/$VERSION"
 "${STIGMER:-target/release/stigmer}" bundle publish-runner --name "$VERSION" --tree "${TREE:-dist/agent-runner}" --key "$KEY" --out "$out"
 if [ -n "${UPLOAD_TO:-}" ]; then
-    packaging/upload.sh "$out" "$UPLOAD_TO"
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    cp -R "$out/$VERSION" "$work/"
+    packaging/upload.sh "$work" "$UPLOAD_TO"
     echo "others run it with: STIGMER_RELEASES_URL=… stigmer server --version $VERSION"
 else
     echo "UPLOAD_TO is not set, so it stays in $out"

@@ -56,6 +56,7 @@ put() {
     # What has a version in its name never changes; the rest does, and must be asked for again.
     case $1 in
         */agent-runner.*) cache='no-cache' ;; # of a runner that is published by itself
+        */SHA256SUMS* | */stigmer.rb*) cache='no-cache' ;; # these change when a target is added
         [0-9]*) cache='public, max-age=31536000, immutable' ;;
         *) cache='no-cache' ;;
     esac

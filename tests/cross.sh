@@ -394,10 +394,11 @@ if [ "$only" = all ]; then
             exit 1
         fi
     done
+fi
+scratch=${CROSS_TEST_SCRATCH:-}
+if [ -z "$scratch" ]; then
     scratch=$(mktemp -d)
     [ -n "${CROSS_TEST_KEEP:-}" ] || trap 'rm -rf "$scratch"' EXIT
-else
-    scratch=${CROSS_TEST_SCRATCH:-$(mktemp -d)}
 fi
 if ! "$host" --version >/dev/null 2>&1; then
     say "tests/cross.sh: \`$host\` does not run; STIGMER names another stigmer of this machine" >&2

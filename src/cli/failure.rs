@@ -298,6 +298,11 @@ impl From<BundleError> for Failure {
 
 impl From<TrustError> for Failure {
     fn from(error: TrustError) -> Self {
+        if let TrustError::OlderRunner { kept, .. } = &error {
+            let hint =
+                format!("use the original host; if the older one is meant, remove `{}`", kept.display());
+            return Self::from_error(Exit::Damaged, &error).hint(hint);
+        }
         let (exit, hint) = match &error {
             TrustError::NoKeys => (
                 Exit::Config,

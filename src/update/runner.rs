@@ -7,8 +7,8 @@
 use super::http::{Client, FetchError, Receiver, Why};
 use super::trust::{self, SIGNATURE_LEN};
 use super::{
-    Issued, KeysError, Sha256, Signed, SigningError, SigningKey, Source, Target, TrustError, TrustedKeys,
-    Whole, publish,
+    Issued, KeysError, Listing, Sha256, Signed, SigningError, SigningKey, Source, Target, TrustError,
+    TrustedKeys, Whole, publish,
 };
 use crate::bundle::{BundleError, Carrier, Cutting, Digest, Packing};
 use crate::home::Home;
@@ -121,10 +121,18 @@ impl FromStr for RunnerName {
             && text.as_bytes()[0].is_ascii_alphanumeric()
             && text.bytes().all(allowed)
             && !text.contains("..");
-        if sound {
-            Ok(Self(text.to_owned()))
+        if !sound {
+            return Err(
+                "a name has 1 to 64 letters, digits, single dots, dashes and low lines, a letter or digit first".into()
+            );
+        }
+        // It becomes a directory beside those of the releases, and what stands there has these names.
+        let is_taken = semver::Version::parse(text).is_ok()
+            || ["github", Listing::NAME, "install.sh"].iter().any(|taken| taken.eq_ignore_ascii_case(text));
+        if is_taken {
+            Err(format!("`{text}` is a name that releases take"))
         } else {
-            Err("a name has 1 to 64 letters, digits, single dots, dashes and low lines, a letter or digit first".into())
+            Ok(Self(text.to_owned()))
         }
     }
 }
@@ -227,7 +235,10 @@ pub fn fetch(
     let signed = Signed { name: INDEX, bytes: &bytes, signature: signature.as_deref() };
     let index = RunnerIndex::trusted(&signed, keys, name, target)?;
     if let Some(before) = before.filter(|before| before.issued > index.issued) {
-        return Err(TrustError::Replayed { issued: index.issued, seen: before.issued }.into());
+        let (issued, seen) = (index.issued, before.issued);
+        return Err(
+            TrustError::OlderRunner { name: name.to_string(), issued, seen, kept: place.index() }.into()
+        );
     }
     crate::platform::create_private_dir(&home.runners())?;
     if !place.holds(&index)? {
@@ -416,8 +427,12 @@ mod tests {
 
     #[test]
     fn a_name_stays_in_its_directory() {
-        for good in ["dev-test", "1.2.3", "a", "Feature_7"] {
+        for good in ["dev-test", "1.2", "a", "Feature_7"] {
             assert_eq!(good.parse::<RunnerName>().unwrap().as_str(), good);
+        }
+        // Beside the releases these are theirs.
+        for taken in ["1.2.3", "2.0.0-beta.1", "github", "GitHub", "releases.json", "install.sh"] {
+            assert!(taken.parse::<RunnerName>().unwrap_err().contains("that releases take"), "{taken:?}");
         }
         for bad in ["", ".", "..", "a/b", "a..b", "-x", ".hidden", "a b", "ä", &"x".repeat(65)] {
             assert!(bad.parse::<RunnerName>().is_err(), "{bad:?}");

@@ -123,6 +123,20 @@ pub enum TrustError {
         /// When the newest one known was.
         seen: Issued,
     },
+    /// The runner was published before the one that was last had under its name.
+    #[error(
+        "the agent-runner `{name}` was issued on {issued}, and one issued on {seen} was here before: somebody offers an old one"
+    )]
+    OlderRunner {
+        /// The name.
+        name: String,
+        /// When this one was issued.
+        issued: Issued,
+        /// When the one before was.
+        seen: Issued,
+        /// The file that says so.
+        kept: std::path::PathBuf,
+    },
     /// The file is shorter or longer than signed.
     #[error("`{name}` has {found} bytes; signed are {wanted}")]
     OtherSize {

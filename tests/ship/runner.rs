@@ -185,7 +185,10 @@ fn an_older_one_under_the_same_name_is_not_brought_back() {
     start(&world, "dev-test").code(0);
     world.run(&["server", "stop"]).code(0);
     world.host = serve(&shelf.dir.path().join("first"));
-    start(&world, "dev-test").code(65).says(&["was seen before"]);
+    start(&world, "dev-test").code(65).says(&[
+        "the agent-runner `dev-test` was issued on 2026-03-01T12:00:00Z",
+        "runners/dev-test.bundle.json",
+    ]);
 }
 
 /// `make upload-binary`, and from there to somebody else's machine.
@@ -201,7 +204,12 @@ fn what_was_uploaded_is_run_elsewhere() {
         command.env("VERSION", "dev-test").env("KEY", signer().file()).env_remove("UPLOAD_TO");
         run(command.env("UPLOAD_TOKEN", "secret").envs(more.iter().copied()))
     };
+    std::fs::create_dir(dir.path().join("out")).unwrap();
+    let others = dir.path().join("out/somebody's");
+    std::fs::write(&others, "else").unwrap();
     assert!(upload(&[]).code(0).out.contains("UPLOAD_TO is not set"));
+    assert!(others.exists(), "what is not of this runner stays");
+    upload(&[("VERSION", "github")]).code(2).says(&["a name that releases take"]);
     upload(&[("UPLOAD_TO", &format!("http://127.0.0.1:{}/stigmer", taker.port))]).code(0);
     let requests = taker.requests("agent-runner.json.minisig");
     assert!(requests.iter().all(|one| one[0] == "200" && one[3] == "no-cache"), "{requests:?}");

@@ -1,7 +1,7 @@
 //! The steps of a release that touch other machines, with something on this one in their place; and uploads.
 
 use crate::release::{published, serve};
-use crate::update_common::{NEW, OLD, Ran, new, run};
+use crate::update_common::{Do, NEW, OLD, Ran, Signer, new, run};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,9 @@ fn assert_in_order(requests: &[Vec<String>], prefix: &str) {
     assert!(!paths.iter().any(|path| path.starts_with("/github")), "{paths:?}");
     for one in requests {
         assert_eq!(one[0], "200", "{one:?}");
-        let lasting = one[1].contains(&format!("/{NEW}/")) || one[1].contains("/0.1.0/");
+        // What is made anew when a target is added must be asked for again.
+        let changes = one[1].contains("SHA256SUMS") || one[1].contains("stigmer.rb");
+        let lasting = !changes && (one[1].contains(&format!("/{NEW}/")) || one[1].contains("/0.1.0/"));
         assert_eq!(one[3].contains("immutable"), lasting, "{one:?}");
     }
 }
@@ -135,12 +137,20 @@ fn what_would_show_the_secret_is_refused() {
 fn a_tag_is_a_version_that_later_steps_know() {
     let dir = tempfile::tempdir().unwrap();
     let known = dir.path().join("env");
-    let version = |tag: &str| run(published().step("version", "").env("TAG", tag).env("GITHUB_ENV", &known));
+    let changelog = dir.path().join("changes.md");
+    std::fs::write(&changelog, "# Changes\n\n## 1.2.3\n\n- one\n\n## 1.2.3-rc.1\n\n- none\n\n## 1.2.2\n\n")
+        .unwrap();
+    let version = |tag: &str| {
+        let mut step = published().step("version", "");
+        run(step.env("TAG", tag).env("GITHUB_ENV", &known).env("CHANGELOG", &changelog))
+    };
     assert!(version("v1.2.3").code(0).out.contains("1.2.3, on the channel stable"));
     assert!(version("v1.2.3-rc.1").code(0).out.contains("on the channel beta"));
     assert_eq!(std::fs::read_to_string(&known).unwrap(), "VERSION=1.2.3\nVERSION=1.2.3-rc.1\n");
     version("1.2.3").code(1).says(&["not like v1.2.3"]);
     version("vnext").code(1).says(&["not a version"]);
+    // Found out now, and not when everything is built and signed.
+    version("v1.2.2").code(1).says(&["has nothing below `## 1.2.2`"]);
 }
 
 #[test]
@@ -191,9 +201,23 @@ fn the_listing_on_the_host_is_continued_and_never_begun_anew_by_mistake() {
     run(Command::new("cmp").arg(out.join("releases.json")).arg(published().public().join("releases.json")))
         .code(0);
     host.remove("releases.json.minisig");
-    step(&[]).code(1).says(&["FIRST_RELEASE=yes"]);
+    step(&[]).code(1).says(&["is not there", "FIRST_RELEASE=yes"]);
     assert!(!out.join("releases.json").exists());
     assert!(step(&[("FIRST_RELEASE", "yes")]).code(0).out.contains("the first release"));
+    // A host that is ill has not lost its releases.
+    host.rule(|_| Do::Status(403, ""));
+    step(&[("FIRST_RELEASE", "yes")]).code(1).says(&["the host says 403"]);
+    // Whoever signed the listing may be another one than those whom the release trusts: a key was stolen.
+    let host = serve(&published().public());
+    let nobody = dir.path().join("nobody");
+    std::fs::write(&nobody, format!("{}\n", Signer::new().public())).unwrap();
+    let with = |keys: &[(&str, &Path)]| {
+        let mut step = published().step("continue", NEW);
+        run(step.env("BASE", host.url()).env("OUT", &out).envs(keys.iter().copied()))
+    };
+    with(&[("PUBLIC_KEYS", &nobody)]).code(1).says(&["is not signed by a key in"]);
+    let keys = published().root.join("keys");
+    with(&[("PUBLIC_KEYS", &nobody), ("LISTING_KEYS", &keys)]).code(0);
     let host = serve(&published().public());
     host.change("releases.json", |bytes| bytes[20] ^= 1);
     run(published().step("continue", NEW).env("BASE", host.url()).env("OUT", &out))

@@ -7,6 +7,7 @@ use crate::home::Home;
 use crate::update::publish::{asked_of, with_signature, write};
 use crate::update::{Listing, PublicKey, Signed, SigningKey, TrustError, TrustedKeys, UpdateIndex};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -207,7 +208,7 @@ pub(super) fn open(path: &Path) -> Result<SigningKey, Failure> {
 
 /// The password in the file that the environment names, or else from the terminal.
 fn password(prompt: &str) -> io::Result<String> {
-    if let Some(file) = std::env::var_os(PASSWORD_FILE) {
+    if let Some(file) = password_file() {
         return password_in(Path::new(&file));
     }
     let terminal = console::Term::stderr();
@@ -215,12 +216,17 @@ fn password(prompt: &str) -> io::Result<String> {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
             format!(
-                "the secret key has a password, and there is no terminal to ask on; {PASSWORD_FILE} may name a file with it"
+                "a password is needed, and there is no terminal to ask on; {PASSWORD_FILE} may name a file with it"
             ),
         ));
     }
     terminal.write_str(prompt)?;
     terminal.read_secure_line()
+}
+
+/// The file that the environment names, if it does.
+fn password_file() -> Option<OsString> {
+    std::env::var_os(PASSWORD_FILE).filter(|file| !file.is_empty())
 }
 
 /// The password in a file, of which the key's own rule holds: nobody else may read it. What is no file, such as a pipe, has no such bits to ask.
@@ -246,7 +252,7 @@ fn new_password() -> Result<String, Failure> {
         return Err(Failure::new(Exit::Usage, "the password is empty")
             .hint("--no-password leaves the key open to whoever can read the file"));
     }
-    if std::env::var_os(PASSWORD_FILE).is_none() && password("The same again: ")? != first {
+    if password_file().is_none() && password("The same again: ")? != first {
         return Err(
             Failure::new(Exit::Failed, "the two passwords are not the same").hint("nothing was written")
         );

@@ -127,7 +127,7 @@ impl Report<'_> {
                 self.exit_code |= CODE_CHANGED;
                 "changed since packing"
             }
-            CodePart::NotRecorded => "not recorded: a signature covers it",
+            CodePart::NotRecorded => "not recorded: a signature covers that, if there is one",
         };
     }
 
