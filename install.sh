@@ -11,6 +11,8 @@ set -eu
 # The public keys of the releases, one in a line. Published copies have them filled in.
 release_keys=''
 default_url='https://releases.stigmer.ai'
+line='
+'
 
 usage() {
     cat <<'END'
@@ -68,7 +70,11 @@ fetch() {
         case $1 in https:*) only='=https' ;; *) only='=http,https' ;; esac
         curl --fail --silent --show-error --location --proto "$only" --retry 3 --output "$2" "$1"
     elif have wget; then
-        wget --quiet --tries=3 --output-document="$2" "$1"
+        # With --quiet it does not say why it failed either, and not every wget knows what lies between.
+        wget --tries=3 --output-document="$2" "$1" 2>"$work/wget" && return
+        # Without its dots and bars.
+        tr '\r' '\n' <"$work/wget" | grep -v -e '^ *$' -e '\.\.\.\.\.\.\.\.' -e '%' | tail -n 3 >&2
+        return 1
     else
         fail 1 'neither curl nor wget is here' 'install one of them'
     fi
@@ -198,21 +204,71 @@ real() {
     printf '%s' "$(cd "$(dirname "$at")" && pwd -P)/$(basename "$at")"
 }
 
-# What is at $1 is somebody else's to update.
-refuse_managed() {
+# Whether what is at $1 is somebody else's to update. Then `by` says whose, and `how` what to do instead.
+managed() {
+    by='' how=''
     here=$(dirname "$1")
     for marker in "$here/stigmer.managed" "$here/../share/stigmer/stigmer.managed"; do
-        if [ -f "$marker" ]; then fail 5 "\`$1\` is looked after by a packager, who says: $(tr -d '\000-\011\013-\037\177' <"$marker")" 'or install elsewhere with --dir'; fi
+        if [ -f "$marker" ]; then
+            by="is looked after by a packager, who says: $(tr -d '\000-\011\013-\037\177' <"$marker")"
+            how='do what the packager says'
+            return
+        fi
     done
     case $1 in
-        */Cellar/*) fail 5 "\`$1\` was installed by Homebrew" 'brew update && brew upgrade stigmer; or install elsewhere with --dir' ;;
+        */Cellar/*) by='was installed by Homebrew' how='brew update && brew upgrade stigmer' ;;
         /nix/store/* | /gnu/store/* | /snap/* | */mise/installs/* | */asdf/installs/* | */.asdf/installs/*)
-            fail 5 "\`$1\` was installed by a package manager" 'update it there; or install elsewhere with --dir'
+            by='was installed by a package manager' how='update it there'
+            ;;
+        *)
+            [ "$(basename "$here")" = bin ] && grep -q '"stigmer"' "$here/../.crates.toml" 2>/dev/null || return 1
+            by='was installed by cargo' how='cargo install stigmer'
             ;;
     esac
-    if [ "$(basename "$here")" = bin ] && grep -q '"stigmer"' "$here/../.crates.toml" 2>/dev/null; then
-        fail 5 "\`$1\` was installed by cargo" 'cargo install stigmer; or install elsewhere with --dir'
-    fi
+}
+
+# What `$1 --version` says in its first line, and in another one its exit code. A shell says itself what a signal ended, so not even that one is heard.
+version_of() {
+    (
+        exec 2>/dev/null
+        {
+            code=0
+            "$1" --version </dev/null || code=$?
+            printf '\n%s\n' "$code"
+        } | sed -n '1p;$p'
+    )
+}
+
+# Whether the file $1, of which `--version` ended with $2, is what is left of a program: nothing at all, or one that does not run. What runs, or is no
+# program to begin with, is somebody's.
+damaged() {
+    [ -f "$1" ] || return 1
+    [ -s "$1" ] || return 0
+    # ELF, Mach-O for one processor and for several, PE.
+    case $(head -c 4 "$1" | LC_ALL=C tr -d '\000') in
+        "$(printf '\177ELF')" | "$(printf '\317\372\355\376')" | "$(printf '\312\376\272\276')" | MZ?) ;;
+        *) return 1 ;;
+    esac
+    # Not to be executed, not to be loaded, or ended by a signal.
+    [ "$2" -eq 126 ] || [ "$2" -eq 127 ] || { [ "$2" -gt 128 ] && [ "$2" -le 192 ]; }
+}
+
+# Makes the directory $1, and notes in `made` the topmost one that was not there.
+make_directory() {
+    up=$1
+    while [ ! -e "$up" ] && [ ! -L "$up" ]; do
+        made=$up
+        up=$(dirname "$up")
+    done
+    mkdir -p "$1"
+}
+
+# Nothing stays but what was installed: not even a directory that was made for it, if it is empty.
+clean_up() {
+    [ -z "$work" ] || rm -rf "$work"
+    [ -n "$made" ] || return 0
+    up=$dir
+    while rmdir "$up" 2>/dev/null && [ "$up" != "$made" ]; do up=$(dirname "$up"); done
 }
 
 main() {
@@ -245,33 +301,60 @@ main() {
         https://* | http://*) listing_url=$url/releases.json ;;
         *) fail 2 "\`$url\` is no place to fetch releases from" 'STIGMER_RELEASES_URL begins with https://' ;;
     esac
-    if [ -z "$dir" ]; then
-        [ -n "${HOME:-}" ] || fail 1 'HOME is not set' 'say where to install with --dir'
-        dir=$HOME/.local/bin
-    fi
+    asked=$dir
+    # A shell leaves the ~ of --dir=~/bin as it is.
+    # shellcheck disable=SC2088 # that is what is looked for
+    case $dir in
+        '' | '~' | '~/'*)
+            [ -n "${HOME:-}" ] || fail 1 'HOME is not set' 'say where to install with --dir, beginning with /'
+            if [ -z "$dir" ]; then dir=$HOME/.local/bin; else dir=$HOME${dir#'~'}; fi
+            ;;
+        '~'*) fail 2 "whose home \`$dir\` means is not known here" 'write it out, beginning with /' ;;
+    esac
     case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
+    [ -z "$asked" ] || asked=$dir
     target=$(platform)
 
     # What is there already, before anything is fetched.
     place=$dir/stigmer
-    old=''
+    old='' broken=''
     if [ -L "$place" ] || [ -e "$place" ]; then
         [ -e "$place" ] || fail 1 "\`$place\` is a link that leads nowhere" 'remove it'
         place=$(real "$place")
-        refuse_managed "$place"
-        old=$("$place" --version 2>/dev/null | head -n 1) || :
-        case $old in 'stigmer '*) ;; *) fail 1 "\`$place\` is there already, and is no stigmer" 'move it away, or install elsewhere with --dir' ;; esac
+        if managed "$place"; then fail 5 "\`$place\` $by" "$how; or install elsewhere with --dir"; fi
+        old=$(version_of "$place")
+        case $old in
+            'stigmer '*) old=${old%%"$line"*} ;;
+            *)
+                damaged "$place" "${old##*"$line"}" || fail 1 "\`$place\` is there already, and is no stigmer" 'move it away, or install elsewhere with --dir'
+                old='' broken='does not run'
+                ;;
+        esac
+    fi
+    # One that is elsewhere in PATH. With --dir it is known that there will be two.
+    other=$(command -v stigmer 2>/dev/null) || other=''
+    if [ -n "$other" ]; then
+        other=$(real "$other")
+        if [ "$other" = "$place" ]; then
+            other=''
+        elif [ -z "$asked" ] && managed "$other"; then
+            say "note: there is another stigmer already: \`$other\` $by"
+            say "      To update that one: $how. This one comes beside it, into $dir."
+        fi
     fi
     dir=$(dirname "$place")
-    mkdir -p "$dir" || fail 1 "\`$dir\` cannot be made" 'choose a directory of your own with --dir; this script never asks for root'
-    [ -w "$dir" ] || fail 1 "you may not write into \`$dir\`" 'choose a directory of your own with --dir; this script never asks for root'
-
-    # Beside the place: a rename is atomic within one file system, and /tmp may forbid what is in it to run.
-    work=$(mktemp -d "$dir/.stigmer-install-XXXXXX")
-    trap 'rm -rf "$work"' EXIT
+    work='' made=''
+    trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
+    make_directory "$dir" || fail 1 "\`$dir\` cannot be made" 'choose a directory of your own with --dir; this script never asks for root'
+    [ -w "$dir" ] || fail 1 "you may not write into \`$dir\`" 'choose a directory of your own with --dir; this script never asks for root'
+    # A directory may be a link.
+    place=$(real "$place")
+
+    # Beside the place: a rename is atomic within one file system, and /tmp may forbid what is in it to run.
+    work=$(mktemp -d "$dir/.stigmer-install-XXXXXX")
 
     fetch "$listing_url" "$work/releases.json" || fail 1 "$listing_url could not be fetched" 'look at the message above; a proxy is taken from https_proxy'
     fetch "$listing_url.minisig" "$work/releases.json.minisig" || fail 1 "$listing_url.minisig could not be fetched" 'look at the message above'
@@ -296,32 +379,45 @@ main() {
     esac
     "$work/stigmer" bundle verify >/dev/null 2>"$work/said" || fail 65 "the new stigmer finds its own bundle damaged: $(cat "$work/said")" 'nothing was installed'
 
+    kept=''
     if [ -n "$old" ]; then
-        # As an update does: the version before stays, and `stigmer self-update --rollback` goes back to it.
-        rm -f "$place.previous"
-        ln "$place" "$place.previous" 2>/dev/null || cp -p "$place" "$place.previous"
+        if cmp -s "$work/stigmer" "$place"; then
+            kept='the same bytes'
+        elif (exec 2>/dev/null && "$place" bundle verify </dev/null >/dev/null || exit 1); then
+            # As an update does: the version before stays, and `stigmer self-update --rollback` goes back to it.
+            rm -f "$place.previous"
+            ln "$place" "$place.previous" 2>/dev/null || cp -p "$place" "$place.previous"
+            kept="$old, kept as $place.previous"
+        else
+            broken='does not pass its own check, stigmer bundle verify'
+        fi
     fi
     mv -f "$work/stigmer" "$place"
 
     say "installed $said"
     say "  at      $place"
     say "  checked SHA-256 $wanted; $checked; every byte of its bundle"
-    [ -z "$old" ] || say "  before  $old, kept as $place.previous"
-    first=$(command -v stigmer 2>/dev/null || :)
+    [ -z "$kept" ] || say "  before  $kept"
+    if [ -n "$broken" ]; then
+        say "note: what was there was damaged (it $broken) and was replaced; it is not kept"
+    fi
+    first=$(command -v stigmer 2>/dev/null) || first=''
+    if [ -n "$first" ] && [ "$(real "$first")" = "$place" ]; then
+        [ -z "$other" ] || say "note: if this shell goes on with the other one, $other: hash -r"
+        say 'next: stigmer server'
+        return
+    fi
     case :$PATH: in
-        *:"$dir":*)
-            if [ -n "$first" ] && [ "$(real "$first")" != "$place" ]; then
-                say "note: \`stigmer\` in your PATH is another one, $first; remove it, or put $dir before it"
-            fi
-            say 'next: stigmer server'
+        *:"$dir":* | *:"${asked:-$dir}":*)
+            say "note: \`stigmer\` in your PATH is another one, $first; remove it, or put $dir before it, and then: hash -r"
             ;;
         *)
             say "note: $dir is not in your PATH. For this shell, and for every later one in ~/.profile or your shell's own file:"
             # shellcheck disable=SC2016 # for the person's shell
             say "        export PATH=\"$dir:\$PATH\""
-            say "next: $place server"
             ;;
     esac
+    say "next: $place server"
 }
 
 # All of it, or nothing: of a script that was cut off on its way, the shell does not understand the last line.

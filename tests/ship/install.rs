@@ -4,10 +4,19 @@ use crate::desk::{Desk, which};
 use crate::update_common::{Do, Host, NEW, OLD, Signer, new, old, publish, publish_at, run, same, signer};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 use stigmer::update::{Listing, Target, UpdateIndex};
 
 fn host() -> Host {
     Host::new(publish(&[old(), new()]))
+}
+
+/// Copies a program that is run then. By a process of its own: one that another test starts meanwhile would have the copy open for writing, and what
+/// is written to does not run.
+#[track_caller]
+fn copied(from: &Path, to: &Path) {
+    let _ = std::fs::remove_file(to);
+    run(Command::new("cp").arg("-p").arg(from).arg(to)).code(0);
 }
 
 /// What checks a signature here: a tool of its own, or openssl.
@@ -65,10 +74,7 @@ fn what_is_installed_already_is_kept_as_an_update_keeps_it() {
     let ran = desk.install(&host, &tools, &[]).code(0);
     assert!(ran.err.contains("before  stigmer") && ran.err.contains("stigmer.previous"), "{ran:?}");
     assert_eq!(desk.files(), [".local/bin/stigmer", ".local/bin/stigmer.previous"]);
-    run(std::process::Command::new(desk.exe())
-        .args(["self-update", "--rollback"])
-        .env("HOME", desk.path("home")))
-    .code(0);
+    run(Command::new(desk.exe()).args(["self-update", "--rollback"]).env("HOME", desk.path("home"))).code(0);
     assert!(same(&desk.exe(), &old().carrier));
 
     // A link of the person's own stays, and what it leads to is replaced.
@@ -96,6 +102,143 @@ fn in_path_it_says_what_is_next_and_whether_another_one_comes_first() {
     std::fs::copy(which("true"), first.join("stigmer")).unwrap();
     let ran = install(&[&first, &tools, &bin]);
     assert!(ran.err.contains("is another one") && ran.err.contains("first/stigmer"), "{ran:?}");
+    // What is typed without its directory would be the other one.
+    let whole = format!("next: {} server\n", bin.join("stigmer").display());
+    assert!(ran.err.contains(&whole) && ran.err.contains("hash -r"), "{ran:?}");
+    // The new one comes first, and a shell may remember the one that did until now.
+    std::fs::remove_file(bin.join("stigmer")).unwrap();
+    let ran = install(&[&bin, &first, &tools]);
+    assert!(ran.err.contains("next: stigmer server\n") && !ran.err.contains("is another one"), "{ran:?}");
+    assert!(ran.err.contains("hash -r") && ran.err.contains("first/stigmer"), "{ran:?}");
+    // In PATH by another name, which is the same directory.
+    symlink(&bin, desk.path("linked")).unwrap();
+    let ran = install(&[&desk.path("linked"), &tools]);
+    assert!(ran.err.contains("next: stigmer server\n") && !ran.err.contains("note:"), "{ran:?}");
+}
+
+#[test]
+fn one_that_somebody_looks_after_elsewhere_in_path_is_named() {
+    let host = host();
+    let tools = ["curl", "sha256sum", "minisign"];
+    let install = |desk: &Desk, other: &Path, args: &[&str]| {
+        let mut command = desk.installer(&host, &tools, args);
+        let path = [other.to_owned(), desk.tools(&tools)];
+        run(command.env("PATH", std::env::join_paths(path).unwrap())).code(0)
+    };
+    let other = |desk: &Desk, place: &str| {
+        let dir = desk.path(place);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::copy(&old().carrier, dir.join("stigmer")).unwrap();
+        dir
+    };
+    let desk = Desk::new();
+    let bin = desk.path("brew/bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let cellar = other(&desk, "brew/Cellar/stigmer/0.1.0/bin");
+    symlink("../Cellar/stigmer/0.1.0/bin/stigmer", bin.join("stigmer")).unwrap();
+    let said = format!("another stigmer already: `{}/stigmer` was installed by Homebrew", cellar.display());
+    install(&desk, &bin, &[]).says(&[&said, "brew upgrade stigmer", "comes beside it"]);
+    assert!(same(&desk.exe(), &new().carrier));
+    // Who says where has said that there are to be two.
+    let ran = install(&desk, &bin, &["--dir", "own"]);
+    assert!(!ran.err.contains("Homebrew"), "{ran:?}");
+
+    let desk = Desk::new();
+    let bin = other(&desk, "opt/bin");
+    std::fs::write(bin.join("stigmer.managed"), "run our-tool\n").unwrap();
+    install(&desk, &bin, &[]).says(&["by a packager, who says: run our-tool", "do what the packager says"]);
+    // Nobody's.
+    std::fs::remove_file(bin.join("stigmer.managed")).unwrap();
+    let ran = install(&desk, &bin, &[]);
+    assert!(!ran.err.contains("another stigmer already"), "{ran:?}");
+}
+
+#[test]
+fn a_damaged_one_is_replaced_and_never_kept() {
+    let (desk, host) = (Desk::new(), host());
+    let tools = ["curl", "sha256sum", "minisign"];
+    let previous = desk.path("home/.local/bin/stigmer.previous");
+    desk.install(&host, &tools, &["--version", OLD]).code(0);
+    desk.install(&host, &tools, &[]).code(0);
+    assert!(same(&previous, &old().carrier));
+    // The same once more.
+    desk.install(&host, &tools, &[]).code(0).says(&["before  the same bytes"]);
+    assert!(same(&previous, &old().carrier), "there is nothing new to go back to");
+
+    let whole = std::fs::read(&new().carrier).unwrap();
+    let (begin, rest) = (&whole[..whole.len() / 10], whole.len() - 1000);
+    let mut mach = b"\xcf\xfa\xed\xfe".to_vec();
+    mach.extend([1; 4000]);
+    let damaged: [(&str, &[u8], u32, &str); 5] = [
+        ("nothing", b"", 0o755, "(it does not run)"),
+        ("its beginning", begin, 0o755, "(it does not run)"),
+        ("a program that must not run", &whole, 0o644, "(it does not run)"),
+        ("another system's", &mach, 0o644, "(it does not run)"),
+        ("all but its end", &whole[..rest], 0o755, "(it does not pass its own check"),
+    ];
+    for (what, bytes, mode, words) in damaged {
+        let made = desk.path("made");
+        std::fs::write(&made, bytes).unwrap();
+        std::fs::set_permissions(&made, PermissionsExt::from_mode(mode)).unwrap();
+        copied(&made, &desk.exe());
+        let ran = desk.install(&host, &tools, &[]);
+        assert!(ran.code == Some(0) && ran.err.contains(words), "{what}: {ran:#?}");
+        assert!(ran.err.contains("was damaged") && !ran.err.contains("before  "), "{what}: {ran:#?}");
+        // No shell has a word of its own about it: `Segmentation fault`.
+        assert!(ran.err.starts_with("fetching stigmer"), "{what}: {ran:#?}");
+        assert!(same(&desk.exe(), &new().carrier) && same(&previous, &old().carrier), "{what}");
+    }
+    // What runs, and a script, are somebody's: also if they end as badly.
+    for script in ["#!/bin/sh\nexit 139\n", "not even a program\n"] {
+        std::fs::write(desk.exe(), script).unwrap();
+        desk.install(&host, &tools, &[]).code(1).says(&["is there already, and is no stigmer"]);
+        assert_eq!(std::fs::read(desk.exe()).unwrap(), script.as_bytes());
+    }
+    copied(&which("false"), &desk.exe());
+    desk.install(&host, &tools, &[]).code(1).says(&["is there already, and is no stigmer"]);
+}
+
+#[test]
+fn a_home_that_no_shell_wrote_out_is_understood() {
+    let (desk, host) = (Desk::new(), host());
+    let tools = ["curl", "sha256sum", "minisign"];
+    desk.install(&host, &tools, &["--dir=~/own bin"]).code(0);
+    assert_eq!(desk.files(), ["own bin/stigmer"]);
+    assert!(!desk.path("~").exists());
+    desk.install(&host, &tools, &["--dir=~somebody/bin"]).code(2).says(&["`~somebody/bin`", "write it out"]);
+    assert!(!desk.path("~somebody").exists());
+}
+
+#[test]
+fn a_directory_that_was_made_for_nothing_is_gone_again() {
+    let host = host();
+    host.rule(|_| Do::Status(503, ""));
+    let tools = ["wget", "sha256sum", "rmdir"];
+    let desk = Desk::new();
+    let home = || std::fs::read_dir(desk.path("home")).unwrap().count();
+    desk.install(&host, &tools, &[]).code(1).says(&["could not be fetched"]);
+    assert_eq!(home(), 0);
+    // What was there before stays, though it is empty.
+    std::fs::create_dir(desk.path("home/.local")).unwrap();
+    desk.install(&host, &tools, &[]).code(1);
+    assert!(desk.path("home/.local").read_dir().unwrap().next().is_none());
+    desk.install(&host, &tools, &["--dir", "~/.local"]).code(1);
+    assert_eq!(home(), 1);
+}
+
+#[test]
+fn whatever_fetches_says_why_it_could_not() {
+    let (desk, host) = (Desk::new(), host());
+    for fetcher in ["curl", "wget"] {
+        let tools = [fetcher, "sha256sum", "minisign"];
+        let mut command = desk.installer(&host, &tools, &["--dir", fetcher]);
+        let ran = run(command.env("STIGMER_RELEASES_URL", "http://127.0.0.1:1")).code(1);
+        let (above, _) = ran.err.split_once("install.sh:").expect("what it says itself");
+        assert!(above.contains("127.0.0.1"), "{ran:?}");
+        // And nothing at all if it could.
+        let ran = desk.install(&host, &tools, &["--dir", fetcher]).code(0);
+        assert!(ran.err.starts_with("fetching stigmer") && ran.err.lines().count() < 8, "{ran:?}");
+    }
 }
 
 /// What was done, the exit code it comes to, what is said then, and how it is done.
@@ -228,14 +371,21 @@ fn what_others_look_after_is_left_to_them() {
     std::fs::create_dir_all(desk.path("home/.local/share/stigmer")).unwrap();
     std::fs::write(desk.path("home/.local/share/stigmer/stigmer.managed"), "run our-tool\u{1b}[2J\n")
         .unwrap();
-    refused(&desk, 5, &["a packager, who says: run our-tool[2J"]);
+    refused(
+        &desk,
+        5,
+        &[
+            "a packager, who says: run our-tool[2J\n",
+            "hint: do what the packager says; or install elsewhere with --dir",
+        ],
+    );
     let desk = prepare(".local/bin/stigmer");
     std::fs::write(desk.path("home/.local/.crates.toml"), "\"stigmer 1.0.0 (x)\" = [\"stigmer\"]\n").unwrap();
     refused(&desk, 5, &["installed by cargo"]);
 
     let desk = prepare(".local/bin/other");
     std::fs::remove_file(desk.exe()).unwrap();
-    std::fs::copy(which("true"), desk.exe()).unwrap();
+    copied(&which("true"), &desk.exe());
     refused(&desk, 1, &["is there already, and is no stigmer"]);
     let desk = Desk::new();
     std::fs::write(desk.path("home/.local"), "").unwrap();
