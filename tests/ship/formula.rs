@@ -46,6 +46,8 @@ fn each_system_gets_its_own_carrier_by_its_published_checksum() {
 #[test]
 fn ruby_and_its_style_agree() {
     run(Command::new(which("ruby")).arg("-wc").arg(formula(NEW))).code(0);
+    // A restart by stigmer itself would take what runs away from `brew services`.
+    assert!(std::fs::read_to_string(formula(NEW)).unwrap().contains("`brew services restart stigmer`"));
     let style = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/brew/rubocop.yml");
     let ran = run(Command::new(which("rubocop"))
         .args(["--cache", "false", "--config"])
