@@ -95,7 +95,7 @@ fn an_executable_that_is_updated_while_it_waits_goes_on_with_what_it_has() {
     let exe = world.copy_of(Payload::One);
     let lock = hold(&world, "standing in the way");
     let mut command = world.command(&exe, &["exec", NAME, "--", "hello"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a start");
+    let mut child = crate::support::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let (_said, _rest) = wait_for(&mut child, "waiting for");
     std::fs::remove_file(&exe).expect("removed");
     std::os::unix::fs::symlink(carrier(Payload::Two), &exe).expect("another one in its place");

@@ -186,12 +186,21 @@ pub(crate) fn digest(payload: Payload) -> Digest {
 }
 
 pub(crate) fn run(command: &mut Command) -> Ran {
+    when_free(command, Command::output).into()
+}
+
+/// Starts the command; whoever calls waits for it.
+pub(crate) fn spawn(command: &mut Command) -> std::process::Child {
+    when_free(command, Command::spawn)
+}
+
+fn when_free<T>(command: &mut Command, start: impl Fn(&mut Command) -> std::io::Result<T>) -> T {
     loop {
-        match command.output() {
+        match start(command) {
             // Another test that was just starting a program had our copy of the carrier still open for writing, for the moment
             // between its fork and its exec.
             Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
-            other => return other.unwrap_or_else(|e| panic!("{command:?}: {e}")).into(),
+            other => return other.unwrap_or_else(|e| panic!("{command:?}: {e}")),
         }
     }
 }
