@@ -190,7 +190,7 @@ pub(crate) fn run(command: &mut Command) -> Ran {
 }
 
 /// Starts the command; whoever calls waits for it.
-pub(crate) fn spawn(command: &mut Command) -> std::process::Child {
+pub(crate) fn spawn(command: &mut Command) -> Child {
     when_free(command, Command::spawn)
 }
 
