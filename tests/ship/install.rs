@@ -1,7 +1,9 @@
 //! `install.sh`: what it installs, what it says, and what it refuses. docs/install.md is what is promised.
 
 use crate::desk::{Desk, which};
-use crate::update_common::{Do, Host, NEW, OLD, Signer, new, old, publish, publish_at, run, same, signer};
+use crate::update_common::{
+    Do, Host, NEW, OLD, Signer, copy_program, new, old, publish, publish_at, run, same, signer,
+};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -99,7 +101,7 @@ fn in_path_it_says_what_is_next_and_whether_another_one_comes_first() {
     assert!(ran.err.contains("next: stigmer server") && !ran.err.contains("another one"), "{ran:?}");
     let first = desk.path("first");
     std::fs::create_dir(&first).unwrap();
-    std::fs::copy(which("true"), first.join("stigmer")).unwrap();
+    copy_program(&which("true"), &first.join("stigmer"));
     let ran = install(&[&first, &tools, &bin]);
     assert!(ran.err.contains("is another one") && ran.err.contains("first/stigmer"), "{ran:?}");
     // What is typed without its directory would be the other one.
@@ -128,7 +130,7 @@ fn one_that_somebody_looks_after_elsewhere_in_path_is_named() {
     let other = |desk: &Desk, place: &str| {
         let dir = desk.path(place);
         std::fs::create_dir_all(&dir).unwrap();
-        std::fs::copy(&old().carrier, dir.join("stigmer")).unwrap();
+        copy_program(&old().carrier, &dir.join("stigmer"));
         dir
     };
     let desk = Desk::new();
@@ -357,7 +359,7 @@ fn what_others_look_after_is_left_to_them() {
         std::fs::create_dir_all(&bin).unwrap();
         let place = desk.path("home").join(place);
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::copy(&old().carrier, &place).unwrap();
+        copy_program(&old().carrier, &place);
         if place != desk.exe() {
             symlink(&place, desk.exe()).unwrap();
         }

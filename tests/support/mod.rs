@@ -99,7 +99,9 @@ impl World {
     /// A copy of the carrier that this world's tests may damage or run as another user.
     pub(crate) fn copy_of(&self, payload: Payload) -> PathBuf {
         let copy = self.path("stigmer");
-        std::fs::copy(carrier(payload), &copy).expect("a copy of the carrier");
+        // By another process: while we had it open for writing ourselves, any test that forks would keep it from being run.
+        let copied = Command::new("cp").arg(carrier(payload)).arg(&copy).status().expect("cp starts");
+        assert!(copied.success(), "a copy of the carrier");
         set_mode(&copy, 0o755);
         copy
     }

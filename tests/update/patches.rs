@@ -1,6 +1,6 @@
 //! Patches of the code part: taken where they fit, done without where they do not come, and never believed.
 
-use crate::update_common::{Do, NEW, OLD, Request, World, make, new, old, signer};
+use crate::update_common::{Do, NEW, OLD, Request, World, copy_program, make, new, old, signer};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -175,7 +175,7 @@ fn who_has_another_version_fetches_chunks_and_who_kept_the_right_one_does_not() 
 
     let world = World::with(published());
     world.install(&other);
-    std::fs::copy(&old().carrier, world.previous()).expect("copied");
+    copy_program(&old().carrier, &world.previous());
     world.update(&[]);
     assert_eq!(world.version(), NEW);
     let [patches, chunks, _] = asked(&world);

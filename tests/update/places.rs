@@ -2,7 +2,8 @@
 //! leftovers; and what runs meanwhile.
 
 use crate::update_common::{
-    Do, NEW, OLD, Release, World, described, in_namespace, mount, new, old, publish, run, same, version_of,
+    Do, NEW, OLD, Release, World, copy_program, described, in_namespace, mount, new, old, publish, run, same,
+    version_of,
 };
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -110,7 +111,7 @@ fn who_else_looks_after_it_is_asked_to() {
     let place = |path: &str| {
         let exe = world.path(path);
         std::fs::create_dir_all(exe.parent().expect("a parent")).expect("mkdir");
-        std::fs::copy(world.exe(), &exe).expect("copied");
+        copy_program(&world.exe(), &exe);
         exe
     };
     let brew = place("opt/homebrew/Cellar/stigmer/1.0/bin/stigmer");
@@ -275,7 +276,7 @@ fn a_full_disk_is_noticed_before_anything_is_fetched() {
     let size = new().index.carrier.size + old().index.carrier.size;
     mount(&["-t", "tmpfs", "-o", &format!("size={}", size + (8 << 20)), "tmpfs"], &small);
     let exe = small.join("stigmer");
-    std::fs::copy(&old().carrier, &exe).expect("copied");
+    copy_program(&old().carrier, &exe);
     for free in [0, 1 << 20, 20 << 20] {
         let ballast = small.join("ballast");
         let room = fs2::available_space(&small).expect("asked") - free;

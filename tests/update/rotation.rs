@@ -2,7 +2,7 @@
 //! signed with another key.
 
 use crate::release_common::releases;
-use crate::update_common::{World, run, version_of};
+use crate::update_common::{World, copy_program, run, version_of};
 use std::path::Path;
 
 /// The files of a host that has the directory `dir`.
@@ -26,7 +26,7 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 fn installed(version: &str, site: &str) -> World {
     let world = World::with(files(&releases().join(site)));
     std::fs::remove_file(world.exe()).expect("removed");
-    std::fs::copy(releases().join(version), world.exe()).expect("copied");
+    copy_program(&releases().join(version), &world.exe());
     std::fs::write(world.home().join("config.toml"), "").expect("written");
     world
 }

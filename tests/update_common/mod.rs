@@ -23,6 +23,13 @@ use std::time::Duration;
 /// Longer than anything takes on a busy machine; a test that reaches it has failed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// Copies a program. Another process does it: while we had the copy open for writing ourselves, any test that forks would keep it from
+/// being run.
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("cp starts");
+    assert!(copied.success(), "{} to {}", from.display(), to.display());
+}
+
 /// An installed stigmer with a home, and a host it asks.
 pub(crate) struct World {
     _dir: tempfile::TempDir,
@@ -80,7 +87,7 @@ impl World {
     /// Puts this release where the program is.
     pub(crate) fn install(&self, release: &Release) {
         let _ = std::fs::remove_file(self.exe());
-        std::fs::copy(&release.carrier, self.exe()).expect("copied");
+        copy_program(&release.carrier, &self.exe());
     }
 
     /// Writes `config.toml`: the key of the tests' releases is trusted, and `more` stands in `[update]`.
