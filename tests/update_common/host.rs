@@ -129,6 +129,18 @@ impl Host {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Its threads stay until the program ends. What it served must not: a hundred megabytes for each of many tests.
+        if let Ok(mut files) = self.files.lock() {
+            files.clear();
+        }
+        if let Ok(mut rule) = self.rule.lock() {
+            *rule = Box::new(|_| Do::Serve);
+        }
+    }
+}
+
 fn attend(
     stream: &TcpStream,
     files: &Files,
