@@ -9,6 +9,7 @@ use crate::supervise::token::new_instance;
 use serde_json::{Map, Value, json};
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use ureq::http::Method;
 
 /// Under the help of `stigmer run`.
@@ -48,13 +49,6 @@ pub(super) fn kind(text: &str) -> Result<Kind, String> {
 
 impl Args {
     pub(super) fn run(self) -> Outcome {
-        let is_read = |piece: &&String| {
-            piece.rsplit_once('@').is_some_and(|(before, file)| file == "-" && is_file(before))
-        };
-        if self.input.iter().filter(is_read).count() + usize::from(self.message.as_deref() == Some("-")) > 1 {
-            return Err(Failure::new(Exit::Usage, "standard input is named twice, and can be read once")
-                .hint("put one of the two into a file: `--input K=@FILE`"));
-        }
         let message = match self.message.as_deref() {
             Some("-") => Some(read_text(Path::new("-"))?),
             other => other.map(str::to_owned),
@@ -73,11 +67,6 @@ impl Args {
         let execution: Execution = api.call(&Method::POST, "/v1/executions", Some(&wanted))?;
         follow(api, &execution, self.following)
     }
-}
-
-/// Whether an `@` behind this names a file, as in `@FILE`, `K=@FILE` and `K:=@FILE`, and is no part of a text.
-fn is_file(before: &str) -> bool {
-    before.is_empty() || before.find('=') == Some(before.len() - 1)
 }
 
 /// The input that the pieces come to; nothing if there are none.
@@ -128,12 +117,17 @@ fn value_in(path: &Path) -> Result<Value, Failure> {
     read_value(&text).map_err(|mistake| Failure::new(Exit::Damaged, format!("{}:{mistake}", path.display())))
 }
 
-/// The text in a file, or for `-` on standard input.
+/// The text in a file, or for `-` on standard input. A second time there would be nothing there, which is said and not taken for a text.
 pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
     let mut bytes = Vec::new();
     // One more than is taken tells that there is more.
     let most = LONGEST as u64 + 1;
     let named = if path == Path::new("-") {
+        if TAKEN.swap(true, Ordering::Relaxed) {
+            return Err(Failure::new(Exit::Usage, "standard input is named twice, and can be read once")
+                .hint("put one of the two into a file"));
+        }
         std::io::stdin().lock().take(most).read_to_end(&mut bytes)?;
         "standard input".to_owned()
     } else {

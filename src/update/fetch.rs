@@ -101,7 +101,7 @@ impl Filling<'_> {
         let fetched = self.client.stream(fitting.url, 0..patch.size, patch.size, &mut receiver);
         self.progress.end();
         match fetched.map_err(UpdateError::from) {
-            Err(error) if is_rangeless(&error) => return Ok(Some(format!("could not be: {error}"))),
+            Err(error) if is_rangeless(&error) => return Ok(Some(format!("could not be had: {error}"))),
             other => other?,
         }
         if Digest::of(&receiver.bytes) != patch.blake3 {

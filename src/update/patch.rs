@@ -33,13 +33,17 @@ pub(super) fn make(old: &[u8], new: &[u8], level: i32) -> io::Result<Vec<u8>> {
 
 /// Whether `patch` makes `new` of `old`.
 pub(super) fn makes(old: &[u8], patch: &[u8], new: &[u8]) -> bool {
-    let made = zstd::stream::Decoder::with_ref_prefix(patch, old).and_then(|mut decoder| {
-        decoder.window_log_max(WINDOW)?;
-        let mut made = Vec::with_capacity(new.len());
-        decoder.take(new.len() as u64 + 1).read_to_end(&mut made)?;
-        Ok(made)
-    });
-    made.is_ok_and(|made| made == new)
+    let mut made = Vec::with_capacity(new.len());
+    let limit = new.len() as u64 + 1;
+    let read = decoder(old, patch).and_then(|decoder| decoder.take(limit).read_to_end(&mut made));
+    read.is_ok() && made == new
+}
+
+/// Reads what `patch` makes of `old`.
+fn decoder<'a>(old: &'a [u8], patch: &'a [u8]) -> io::Result<impl Read + 'a> {
+    let mut decoder = zstd::stream::Decoder::with_ref_prefix(patch, old)?;
+    decoder.window_log_max(WINDOW)?;
+    Ok(decoder)
 }
 
 /// The smallest power of two that is no less than `len`, of those that zstd knows as windows.
@@ -91,8 +95,7 @@ fn apply(
     old: &[u8],
     patch: &[u8],
 ) -> io::Result<bool> {
-    let mut decoder = zstd::stream::Decoder::with_ref_prefix(patch, old)?;
-    decoder.window_log_max(WINDOW)?;
+    let mut decoder = decoder(old, patch)?;
     let code = recipe.pieces.iter().enumerate().filter(|(_, piece)| piece.part == Part::Code);
     let numbers: HashMap<Digest, usize> = code.map(|(number, piece)| (piece.digest, number)).collect();
     let mut bytes = Vec::new();
@@ -117,10 +120,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn unmake(old: &[u8], patch: &[u8], len: usize) -> io::Result<Vec<u8>> {
-        let mut decoder = zstd::stream::Decoder::with_ref_prefix(patch, old)?;
-        decoder.window_log_max(WINDOW)?;
         let mut bytes = vec![0; len];
-        decoder.read_exact(&mut bytes)?;
+        decoder(old, patch)?.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 

@@ -86,7 +86,7 @@ fn a_patch_that_is_not_there_is_done_without() {
     let world = World::with(published());
     world.host.remove(&patch_name());
     let ran = world.run(&["self-update"]).code(0);
-    ran.says(&["note: more was fetched, because the patch of the code part could not be", &patch_name()]);
+    ran.says(&["note: more was fetched, because the patch of the code part could not be had", &patch_name()]);
     world.assert_updated();
     let [_, chunks, _] = asked(&world);
     assert!(!chunks.is_empty());
