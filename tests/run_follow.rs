@@ -200,9 +200,8 @@ fn an_interrupted_execution_is_resumed_on_request() {
     assert_eq!((code, out.as_str()), (Some(0), "at last\n"), "{err}");
     // Asked for once more it is what it came to, and at once.
     for more in [&[][..], &["--json"]] {
-        let again = platform.run(&[&["execution", "resume", &id], more].concat());
-        assert_eq!(again.status.code(), Some(0), "{}", text(&again));
-        assert!(String::from_utf8_lossy(&again.stdout).contains("at last"), "{}", text(&again));
+        let (code, out, err) = Running::new(&platform, &[&["execution", "resume", &id], more].concat()).end();
+        assert_eq!((code, out.contains("at last")), (Some(0), true), "{out} {err}");
     }
     // A conversation goes on, with what was said.
     let first = json(&platform.run(&["execution", "list", "-n", "1", "--json"]))["executions"][0].clone();
