@@ -79,18 +79,11 @@ impl TryFrom<String> for Names {
             Some(start) => (start, true),
             None => (text.as_str(), false),
         };
-        if is_variable(start) {
+        if stigmer_protocol::is_variable(start) {
             return Ok(Self { start: start.to_owned(), many });
         }
         Err(format!("`{text}` is no name of a variable; `NAME` is one, and `BEGINNING_*` is several"))
     }
-}
-
-/// Whether `name` can be the name of a variable everywhere: letters, digits and `_`, no digit first.
-pub fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|first: char| first.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// `[cache]`: what `stigmer cache gc` keeps.

@@ -4,7 +4,10 @@
 //! `STIGMER_HOME`, moves all of it: tests, sandboxes and people with a small home directory need that.
 
 use std::ffi::OsStr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use stigmer_store::Root;
+use stigmer_update::FetchedRunners;
 
 /// The variable that moves the home directory.
 pub const HOME_VARIABLE: &str = "STIGMER_HOME";
@@ -23,8 +26,7 @@ pub enum HomeError {
 /// The home directory: `STIGMER_HOME`, else `~/.stigmer`. Nothing is created by naming it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
-    root: PathBuf,
-    explicit: bool,
+    store: Root,
 }
 
 impl Home {
@@ -39,85 +41,71 @@ impl Home {
     /// `~/.stigmer`, whatever `STIGMER_HOME` says.
     pub fn of_person() -> Result<Self, HomeError> {
         let user = dirs::home_dir().filter(|p| p.is_absolute()).ok_or(HomeError::Unknown)?;
-        Ok(Self { root: user.join(".stigmer"), explicit: false })
+        Ok(Self { store: Root::personal(user.join(".stigmer")) })
     }
 
     fn explicit(value: &OsStr) -> Result<Self, HomeError> {
         let root = PathBuf::from(value);
-        if root.is_absolute() { Ok(Self { root, explicit: true }) } else { Err(HomeError::Relative(root)) }
+        if root.is_absolute() { Ok(Self::at(root)) } else { Err(HomeError::Relative(root)) }
     }
 
     /// A home at `root`, for tests and tools; `root` must be absolute.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), explicit: true }
+        Self { store: Root::at(root) }
     }
 
-    /// Whether the person chose this directory by `STIGMER_HOME`.
+    /// Whether the user chose this directory by `STIGMER_HOME`.
     pub fn is_explicit(&self) -> bool {
-        self.explicit
+        !self.store.is_personal()
     }
 
     /// The directory itself.
     pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Stable paths for people and scripts.
-    pub fn bin(&self) -> PathBuf {
-        self.root.join("bin")
-    }
-
-    /// The store, in the version this executable reads and writes.
-    pub fn store(&self) -> PathBuf {
-        self.root.join("store").join("v1")
-    }
-
-    /// Lock files. Never deleted: unlinking one would split the exclusion in two.
-    pub fn locks(&self) -> PathBuf {
-        self.root.join("locks")
+        self.store.path()
     }
 
     /// One log per component.
     pub fn logs(&self) -> PathBuf {
-        self.root.join("logs")
+        self.root().join("logs")
     }
 
     /// State of what is running now: control address, instance, token.
     pub fn run(&self) -> PathBuf {
-        self.root.join("run")
+        self.root().join("run")
     }
 
     /// Agent-runners that were published by themselves, as they were fetched.
-    pub fn runners(&self) -> PathBuf {
-        self.root.join("runners")
-    }
-
-    /// The bundle of the agent-runner that was published as `name`.
-    pub fn runner(&self, name: &str) -> PathBuf {
-        self.runners().join(format!("{name}.bundle"))
-    }
-
-    /// Under which name the agent-runner at `path` was published, if it is one of those kept here.
-    pub fn runner_named<'a>(&self, path: &'a Path) -> Option<&'a str> {
-        if path.parent() != Some(&self.runners()) {
-            return None;
-        }
-        path.file_name()?.to_str()?.strip_suffix(".bundle").filter(|name| !name.is_empty())
+    pub fn runners(&self) -> FetchedRunners {
+        FetchedRunners::at(self.root().join("runners"))
     }
 
     /// What the services keep.
     pub fn data(&self) -> PathBuf {
-        self.root.join("data")
+        self.root().join("data")
+    }
+
+    /// What an update remembers from one run to the next.
+    pub fn update_state(&self) -> PathBuf {
+        self.data().join("update")
     }
 
     /// The configuration file. It may be absent.
     pub fn config(&self) -> PathBuf {
-        self.root.join("config.toml")
+        self.root().join("config.toml")
     }
 
     /// Variables for the agent-runner that no environment sets. It may be absent.
     pub fn secrets(&self) -> PathBuf {
-        self.root.join("secrets.env")
+        self.root().join("secrets.env")
+    }
+}
+
+/// The store's own directories: `bin`, `store` and `locks`.
+impl Deref for Home {
+    type Target = Root;
+
+    fn deref(&self) -> &Root {
+        &self.store
     }
 }
 
@@ -131,15 +119,6 @@ mod tests {
     }
 
     #[test]
-    fn a_published_runner_is_known_by_its_place() {
-        let home = Home::at("/h");
-        assert_eq!(home.runner_named(&home.runner("dev-test")), Some("dev-test"));
-        for other in ["/h/runners/x", "/elsewhere/x.bundle", "/h/runners/a/x.bundle", "/h/runners/.bundle"] {
-            assert_eq!(home.runner_named(Path::new(other)), None, "{other}");
-        }
-    }
-
-    #[test]
     fn everything_lies_below_the_root() {
         let home = Home::at("/h");
         for path in [
@@ -148,7 +127,7 @@ mod tests {
             home.locks(),
             home.logs(),
             home.run(),
-            home.runners(),
+            home.runners().dir().to_owned(),
             home.data(),
             home.config(),
             home.secrets(),

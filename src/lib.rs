@@ -1,41 +1,35 @@
 //! Stigmer: one executable that carries an agent runtime, materializes it, and runs the local platform on it.
 //!
-//! The rooms, from the top down. An arrow points down only: nothing below imports anything above it.
+//! The library of the executable, from the top down. An arrow points down only:
 //!
 //! - [`cli`]: what a person types and sees. Parses, dispatches, renders one error type, owns every exit code.
 //! - [`services`]: the server and the workflow runner as library code, one `run(config)` each.
-//! - [`workflow`], [`resource`]: what people write and apply, read strictly.
 //! - [`supervise`]: starts, watches and stops the processes of `stigmer server`.
-//! - [`update`]: releases: their formats, who is trusted, how they are published, and how one replaces another.
 //! - [`component`]: a component's name to a ready path: from the bundle or from a local override.
-//! - [`store`]: content-addressed entries on disk: materialize, verify, repair, collect.
-//! - [`bundle`]: the bytes appended to an executable: format, packing, reading, and the three carriers.
-//! - [`config`]: what a person decided once, for every start.
-//! - [`model`]: a model of language, as agents and the configuration name it.
-//! - [`lock`]: a lock file that says who holds it.
-//! - [`home`]: where everything of ours lies below one directory.
-//! - [`platform`]: what differs between operating systems, and the only `unsafe` code.
+//! - [`config`], [`home`], [`build_info`]: the settings, the paths, and the facts built into the executable.
+//!
+//! Below it are the crates of the workspace, re-exported under short names: [`update`], [`workflow`], [`store`], [`bundle`],
+//! [`protocol`] and [`platform`].
+#![forbid(unsafe_code)]
 
-pub mod bundle;
+pub mod build_info;
 pub mod cli;
 pub mod component;
 pub mod config;
 pub mod home;
-pub mod lock;
-pub mod model;
-pub mod platform;
-pub mod resource;
 pub mod services;
-pub mod store;
 pub mod supervise;
-pub mod update;
-pub mod workflow;
+
+pub use build_info::{LONG_VERSION, USER_AGENT, VERSION};
+pub use stigmer_bundle as bundle;
+pub use stigmer_platform as platform;
+pub use stigmer_protocol as protocol;
+pub use stigmer_protocol::model;
+pub use stigmer_store as store;
+pub use stigmer_store::lock;
+pub use stigmer_update as update;
+pub use stigmer_workflow as workflow;
+pub use stigmer_workflow::resource;
 
 /// Where the documentation is, for those who have nothing but the executable.
 pub const DOCS_URL: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs");
-
-/// The version of this executable: as in `Cargo.toml`, or as `STIGMER_VERSION` said when it was built.
-pub const VERSION: &str = env!("STIGMER_VERSION");
-
-/// The version with the commit it was built from, if known, and the target it was built for.
-pub const LONG_VERSION: &str = concat!(env!("STIGMER_VERSION"), " (", env!("STIGMER_BUILD"), ")");

@@ -1,4 +1,5 @@
 //! Parse, dispatch, render the error, exit.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -135,7 +135,7 @@ impl<'a> Releases<'a> {
             quietly(Command::new("cp").arg("-r").arg(self.context.root.join(name)).arg(&copy))?;
         }
         change.code.as_ref().map_or(Ok(()), |edit| apply(edit, &copy))?;
-        let built = if Identity::own().is_some_and(|own| own.triple == self.old.triple) {
+        let built = if stigmer::build_info::identity().is_some_and(|own| own.triple == self.old.triple) {
             let target = self.work.join("target");
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let mut build = Command::new(cargo);

@@ -8,7 +8,7 @@ use super::{Failure, Outcome, Output};
 use crate::config::Config;
 use crate::home::Home;
 use crate::platform;
-use crate::update::{Installed, Notice, OFF_VARIABLE, TrustedKeys, owner_by_files};
+use crate::update::{Installed, Notice, OFF_VARIABLE, owner_by_files};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
@@ -33,7 +33,7 @@ fn is_set(variable: &str) -> bool {
 fn remark(output: Output) -> Result<(), Failure> {
     let home = Home::from_env()?;
     let settings = Config::read(&home)?.update;
-    let trusts_nobody = settings.trusted_keys.is_empty() && TrustedKeys::embedded()?.is_empty();
+    let trusts_nobody = settings.trusted_keys.is_empty() && crate::build_info::release_keys()?.is_empty();
     if !settings.notice || trusts_nobody || !home.root().exists() {
         return Ok(());
     }
@@ -45,13 +45,13 @@ fn remark(output: Output) -> Result<(), Failure> {
         return Ok(());
     }
     let now = SystemTime::now();
-    let mut notice = Notice::read(&home);
+    let mut notice = Notice::read(&home.update_state());
     let before = notice.clone();
     let Ok(current) = crate::VERSION.parse() else { return Ok(()) };
     let version = notice.remark(&current, owner.is_some(), now);
     let is_due = notice.is_time_to_ask(now);
     if notice != before {
-        notice.write(&home)?;
+        notice.write(&home.update_state())?;
     }
     if let Some(version) = version {
         let command = owner.map_or_else(|| "stigmer self-update".to_owned(), |owner| owner.advice);

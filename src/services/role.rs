@@ -31,7 +31,7 @@ pub fn say_ready(address: Option<SocketAddr>) -> io::Result<()> {
 
 /// Says that it cannot.
 pub fn say_failed(error: &ServiceError) {
-    let handshake = Handshake::Failed { reason: crate::supervise::chain(error), hint: error.hint() };
+    let handshake = Handshake::Failed { reason: stigmer_protocol::report::chain(error), hint: error.hint() };
     // If nobody listens, the exit code still tells.
     let _ = write_line(io::stdout().lock(), &handshake);
 }

@@ -4,7 +4,6 @@
 //! last run, and a run that was cut off leaves none: that it crashed is told by `run/server.json`, which it left behind.
 
 use super::StartFailure;
-use super::logs;
 use crate::home::Home;
 use crate::platform;
 use serde::{Deserialize, Serialize};
@@ -73,7 +72,7 @@ impl LastEnd {
         };
         Self {
             schema: SCHEMA,
-            time: logs::now(),
+            time: stigmer_protocol::time::now(),
             instance: instance.to_owned(),
             version: crate::VERSION.to_owned(),
             why,

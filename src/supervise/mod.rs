@@ -188,7 +188,7 @@ impl StartFailure {
     pub fn of_supervisor(error: &SuperviseError) -> Self {
         Self {
             component: SUPERVISOR.to_owned(),
-            reason: chain(error),
+            reason: stigmer_protocol::report::chain(error),
             hint: None,
             code: None,
             log: Vec::new(),
@@ -297,21 +297,6 @@ fn describe_holder(holder: Option<&PortHolder>) -> String {
             format!(" by process {pid}: {short}")
         }
     }
-}
-
-/// An error with all its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// How a process ended, for people.

@@ -3,7 +3,7 @@
 use super::child::{Program, Running};
 use super::control::{ComponentStatus, LastExit};
 use super::lifecycle::{Lifecycle, Phase};
-use super::logs::{Sink, now};
+use super::logs::Sink;
 use super::protocol::EXIT_CONFIG;
 use super::{StartFailure, describe_exit};
 use crate::platform;
@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Instant, SystemTime};
+use stigmer_protocol::time::now;
 
 /// A component and its present process.
 #[derive(Debug)]

@@ -217,7 +217,7 @@ mod tests {
             control: ([127, 0, 0, 1], 1).into(),
             version: "0".to_owned(),
             executable: "/x".to_owned(),
-            since: logs::now(),
+            since: stigmer_protocol::time::now(),
             children: vec![Identity::own().expect("known")],
         };
         state.write(&home).expect("written");

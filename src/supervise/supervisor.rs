@@ -112,7 +112,7 @@ async fn supervise(
         control: listener.local_addr()?,
         version: crate::VERSION.to_owned(),
         executable: config.executable.0.clone(),
-        since: logs::now(),
+        since: stigmer_protocol::time::now(),
         children: Vec::new(),
     };
     state.write(home)?;
@@ -347,7 +347,7 @@ impl Supervisor {
                 .config
                 .local
                 .as_ref()
-                .and_then(|path| self.home.runner_named(path.as_ref()).map(str::to_owned)),
+                .and_then(|path| self.home.runners().name_of(path.as_ref()).map(str::to_owned)),
             payload: self.payload.clone(),
             stopping: self.fleet.is_stopping(),
             memory_bytes: platform::resident_bytes(std::process::id()),

@@ -123,6 +123,7 @@ impl Bench for Memory {
                 id: "x-1".to_owned(),
                 input: input.clone(),
                 started: BEGIN,
+                runtime_version: "1.2.3".to_owned(),
                 secrets: BTreeMap::from([("KEY".to_owned(), "secret-value".to_owned())]),
             };
             match run(&workflow, given, &mut Journaled::new(host, past)) {

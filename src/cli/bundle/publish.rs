@@ -104,7 +104,7 @@ impl Args {
             Some(issued) => issued,
             None => from_environment()?.unwrap_or_else(Issued::now),
         };
-        let mut trusted = TrustedKeys::embedded()?;
+        let mut trusted = crate::build_info::release_keys()?;
         if let Some(file) = &self.trusted {
             for key in TrustedKeys::parse(&fs_err::read_to_string(file)?)?.iter() {
                 trusted.add(key.clone());

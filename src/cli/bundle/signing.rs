@@ -114,7 +114,7 @@ impl Sign {
 pub(super) fn verify(file: &Path, key: Option<&str>, json: bool) -> Outcome {
     let keys = match key {
         Some(key) => named(key)?,
-        None => TrustedKeys::of(&Config::read(&Home::from_env()?)?.update)?,
+        None => crate::build_info::trusted_keys(&Config::read(&Home::from_env()?)?.update)?,
     };
     let bytes = fs_err::read(file)?;
     let signature = match fs_err::read(with_signature(file)) {

@@ -107,8 +107,12 @@ struct All {
 fn run(home: &Home, policy: &Policy, output: Output) -> Result<All, Failure> {
     let store = store::collect(home, policy)?;
     let runners = match look(home) {
-        Found::Up(status) => collect_runners(home, policy.max_age, status.runner.as_deref(), policy.dry_run)?,
-        Found::Absent | Found::Crashed { .. } => collect_runners(home, policy.max_age, None, policy.dry_run)?,
+        Found::Up(status) => {
+            collect_runners(&home.runners(), policy.max_age, status.runner.as_deref(), policy.dry_run)?
+        }
+        Found::Absent | Found::Crashed { .. } => {
+            collect_runners(&home.runners(), policy.max_age, None, policy.dry_run)?
+        }
         // Which of them it uses, nobody can say.
         Found::Hung { .. } | Found::Barred { .. } => Vec::new(),
     };

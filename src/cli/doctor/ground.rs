@@ -86,7 +86,7 @@ fn settings(home: &Home) -> Check {
         Err(error) => {
             return Check::problem(
                 "settings",
-                crate::supervise::chain(&error),
+                stigmer_protocol::report::chain(&error),
                 format!("mend `{}`; {}/configuration.md lists every key", path.display(), crate::DOCS_URL),
             );
         }
@@ -94,7 +94,7 @@ fn settings(home: &Home) -> Check {
     if let Err(error) = Environment::for_runners(home, &config) {
         return Check::problem(
             "settings",
-            crate::supervise::chain(&error),
+            stigmer_protocol::report::chain(&error),
             "mend that; no start is possible before",
         );
     }

@@ -42,10 +42,12 @@ fn bundle(executable: &Path) -> (Check, Option<Carrier>) {
                 None,
             );
         }
-        Err(error) => return (Check::problem("bundle", crate::supervise::chain(&error), INSTALL), None),
+        Err(error) => {
+            return (Check::problem("bundle", stigmer_protocol::report::chain(&error), INSTALL), None);
+        }
     };
     let check = match carrier.verify() {
-        Err(error) => Check::problem("bundle", crate::supervise::chain(&error), INSTALL),
+        Err(error) => Check::problem("bundle", stigmer_protocol::report::chain(&error), INSTALL),
         Ok(found) => match found.problems.as_slice() {
             [] => Check::ok(
                 "bundle",
@@ -68,7 +70,7 @@ fn entry(home: &Home, carrier: &Carrier, slot: &Slot) -> Check {
         Err(error) => {
             return Check::problem(
                 "entry",
-                format!("{}: {}", slot.name, crate::supervise::chain(&error)),
+                format!("{}: {}", slot.name, stigmer_protocol::report::chain(&error)),
                 "see the check of the bundle above",
             );
         }

@@ -3,7 +3,7 @@
 use super::Check;
 use crate::config::Config;
 use crate::home::Home;
-use crate::update::{Installed, Notice, Owner, TrustedKeys, owner};
+use crate::update::{Installed, Notice, Owner, owner};
 use semver::Version;
 
 pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
@@ -20,16 +20,19 @@ fn state(home: &Home) -> Check {
     if let Err(error) = installed.check_writable() {
         return Check::warning(
             "update",
-            format!("`stigmer self-update` could not replace it: {}", crate::supervise::chain(&error)),
+            format!(
+                "`stigmer self-update` could not replace it: {}",
+                stigmer_protocol::report::chain(&error)
+            ),
             "update it as whoever owns that directory",
         );
     }
     // Settings that are not understood have a check of their own.
     let settings = Config::read(home).unwrap_or_default().update;
-    match TrustedKeys::of(&settings) {
+    match crate::build_info::trusted_keys(&settings) {
         Err(error) => {
             let next = "mend [update] trusted_keys in config.toml";
-            return Check::problem("update", crate::supervise::chain(&error), next);
+            return Check::problem("update", stigmer_protocol::report::chain(&error), next);
         }
         Ok(keys) if keys.is_empty() => {
             // Who built it so knows; it is no fault.
@@ -45,7 +48,7 @@ fn state(home: &Home) -> Check {
             "mend [update] in config.toml, or the variable that is named",
         );
     }
-    let notice = Notice::read(home);
+    let notice = Notice::read(&home.update_state());
     let current = crate::VERSION.parse::<Version>();
     match notice.heard() {
         (Some(newest), _) if current.as_ref().is_ok_and(|current| newest > current) => Check::warning(

@@ -14,8 +14,8 @@ use crate::platform;
 use crate::store::{Progress, StoreError};
 use crate::update::runner::{self, RunnerName};
 use crate::update::{
-    Asked, Channel, Chosen, Client, DEFAULT_URL, Installed, Manner, Notice, Offer, PublicKey, Seen, Signed,
-    Source, Target, TrustError, TrustedKeys, URL_VARIABLE, UpdateError, UpdateIndex, Wanted, owner,
+    Asked, Channel, Chosen, Client, ClientOptions, DEFAULT_URL, Installed, Notice, Offer, PublicKey, Seen,
+    Signed, Source, Target, TrustError, TrustedKeys, URL_VARIABLE, UpdateError, UpdateIndex, Wanted, owner,
     refuse_downgrade,
 };
 use report::{Checked, Planned, Updated};
@@ -166,13 +166,17 @@ fn source_of(settings: &config::Update) -> Result<Source, Failure> {
 }
 
 fn client_of(settings: &config::Update, source: &Source) -> Result<Client, Failure> {
-    let manner = Manner { ca_file: settings.ca_file.clone(), stall: settings.stall_timeout };
-    Client::new(&manner, source.is_local()).map_err(|error| failure::client(&error))
+    let options = ClientOptions {
+        user_agent: crate::USER_AGENT.to_owned(),
+        ca_file: settings.ca_file.clone(),
+        stall: settings.stall_timeout,
+    };
+    Client::new(&options, source.is_local()).map_err(|error| failure::client(&error))
 }
 
 /// Whom this stigmer trusts, by its build and by its settings.
 fn keys_of(settings: &config::Update) -> Result<TrustedKeys, Failure> {
-    let mut keys = TrustedKeys::embedded()?;
+    let mut keys = crate::build_info::release_keys()?;
     for key in &settings.trusted_keys {
         keys.add(PublicKey::parse(key)?);
     }
@@ -185,7 +189,7 @@ pub(super) fn runner(home: &Home, name: &RunnerName, output: Output) -> Result<P
     let keys = keys_of(&settings)?;
     let source = source_of(&settings)?;
     let client = client_of(&settings, &source)?;
-    Ok(runner::fetch(&client, &source, &keys, home, name, &Shown::new(output))?)
+    Ok(runner::fetch(&client, &source, &keys, &home.runners(), name, &Shown::new(output))?)
 }
 
 impl Settled {
@@ -216,14 +220,14 @@ impl Settled {
         source: &Source,
         version: Option<&Version>,
     ) -> Result<Offer, Failure> {
-        let mut seen = Seen::read(&self.home)?;
+        let mut seen = Seen::read(&self.home.update_state())?;
         let wanted = Wanted { version: version.cloned(), channel: self.channel.clone(), target: self.target };
         let offer = Offer::find(client, source, &self.keys, &mut seen, &wanted)?;
         if version.is_none() && self.is_usual_channel() {
             // What was heard is what a later remark and `doctor` say. That it cannot be written keeps nobody from an update.
-            let mut notice = Notice::read(&self.home);
+            let mut notice = Notice::read(&self.home.update_state());
             notice.found(&offer.release, SystemTime::now());
-            let _ = notice.write(&self.home);
+            let _ = notice.write(&self.home.update_state());
         }
         Ok(offer)
     }

@@ -4,10 +4,10 @@
 
 use super::refusal::Refusal;
 use crate::resource::{API_VERSION, Kind, Metadata, Resource};
-use crate::supervise::logs::now;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde_json::Value;
+use stigmer_protocol::time::now;
 
 /// What applying a resource came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -96,6 +96,7 @@ fn outcome(shared: &Arc<Shared>, work: &Arc<Work>, leased: Leased) -> Result<End
     let given = Given {
         id: execution.id,
         input: execution.input,
+        runtime_version: crate::VERSION.to_owned(),
         started: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
         secrets: shared.secrets.clone(),
     };

@@ -50,7 +50,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, (usize, &'static str)> 
         let wrong = |what| (index + 1, what);
         let line = line.strip_prefix("export ").map_or(line, str::trim_start);
         let (name, value) = line.split_once('=').ok_or_else(|| wrong("it is not KEY=VALUE"))?;
-        if !crate::config::is_variable(name) {
+        if !stigmer_protocol::is_variable(name) {
             return Err(wrong("the name has other characters than letters, digits and `_`"));
         }
         let value = unquote(value.trim()).map_err(wrong)?;

@@ -65,11 +65,6 @@ fn rotated(current: &Path, age: usize) -> PathBuf {
 /// How many rotated files are kept.
 const KEPT: usize = 3;
 
-/// Now, as a log has it.
-pub fn now() -> String {
-    humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string()
-}
-
 /// Whether `text` is a time as [`now`] writes it. Only such times can be compared as text.
 fn is_time(text: &[u8]) -> bool {
     const FORM: &[u8] = b"0000-00-00T00:00:00.000Z";

@@ -6,7 +6,7 @@
 //! Killed between any two steps, this leaves at worst a gap in the numbers of the files and a line without an end;
 //! readers pass over the one, and the next writer ends the other.
 
-use super::{KEPT, Line, now, rotated};
+use super::{KEPT, Line, rotated};
 use crate::platform::{self, FileIdentity};
 use crate::supervise::protocol::shortened;
 use crate::supervise::redact::Redactor;
@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use stigmer_protocol::time::now;
 
 /// A file longer than this is rotated.
 const MAX_FILE: u64 = 8 * 1024 * 1024;

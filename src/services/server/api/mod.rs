@@ -11,7 +11,6 @@ use super::journal::{Leases, Standing};
 use super::refusal::Refusal;
 use super::registry::{Registry, WorkerView};
 use super::store::Store;
-use crate::supervise::logs;
 use crate::supervise::protocol::ComponentConfig;
 use crate::supervise::token::Token;
 use axum::body::Bytes;
@@ -100,7 +99,7 @@ pub(super) async fn share(config: &ComponentConfig, store: Store) -> Result<App,
     Ok(Arc::new(Shared {
         token: config.token.clone(),
         instance: config.instance.clone(),
-        since: logs::now(),
+        since: stigmer_protocol::time::now(),
         heartbeat_ms: config.heartbeat_ms,
         registry: Mutex::new(Registry::new(heartbeat)),
         store,

@@ -3,11 +3,11 @@
 use super::reading::{SELECT, events_after, find, history, one};
 use super::{Error, Event, Execution, ExecutionKind, Leased, Outcome, Phase, Report};
 use crate::services::server::refusal::Refusal;
-use crate::supervise::logs::now;
 use crate::supervise::token::new_instance;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
+use stigmer_protocol::time::now;
 
 /// A workflow that so many workers were lost with, one after the other and none of them getting anywhere, is not given to another.
 const MOST_ATTEMPTS: u32 = 5;

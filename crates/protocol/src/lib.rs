@@ -1,0 +1,9 @@
+//! The contract between the processes of stigmer: everything that crosses from one to another, defined once.
+#![forbid(unsafe_code)]
+
+pub mod model;
+mod name;
+pub mod report;
+pub mod time;
+
+pub use name::{MAX_NAME, check_name, is_variable};
