@@ -12,4 +12,4 @@ if [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted
     exit 1
 fi
 echo "==> check with rustc $found (Cargo.toml promises $wanted)"
-cargo check --locked --all-targets
+cargo check --locked --workspace --all-targets

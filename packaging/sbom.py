@@ -80,6 +80,8 @@ def rust() -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
     with (ROOT / "Cargo.lock").open("rb") as file:
         locked = {(package["name"], package["version"]): package.get("checksum") for package in tomllib.load(file)["package"]}
     root = metadata["resolve"]["root"]
+    # The crates of this workspace are parts of the product and not somebody's who publishes them.
+    members = set(metadata["workspace_members"])
     shipped, reached, waiting = set(), set(), [(root, True)]
     # Through the dependencies of a build script nothing gets into the executable.
     while waiting:
@@ -98,14 +100,15 @@ def rust() -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
     components, graph = [], {}
     for identifier in reached:
         package = packages[identifier]
-        ref = "own" if identifier == root else f"pkg:cargo/{package['name']}@{package['version']}"
+        ref = "own" if identifier in members else f"pkg:cargo/{package['name']}@{package['version']}"
         needed = [
             packages[dep["pkg"]]
             for dep in nodes[identifier]["deps"]
-            if dep["pkg"] in reached and any(kind["kind"] in (None, "build") for kind in dep["dep_kinds"])
+            if dep["pkg"] in reached and dep["pkg"] not in members and any(kind["kind"] in (None, "build") for kind in dep["dep_kinds"])
         ]
-        graph[ref] = sorted({f"pkg:cargo/{other['name']}@{other['version']}" for other in needed})
-        if identifier == root:
+        refs = {f"pkg:cargo/{other['name']}@{other['version']}" for other in needed}
+        graph[ref] = sorted(refs.union(graph.get(ref, ())))
+        if identifier in members:
             continue
         part = {
             "type": "library",

@@ -28,7 +28,7 @@ if command -v flock >/dev/null 2>&1; then flock 9; fi
 
 real=${STIGMER_REAL:+release}
 profile=${real:-debug}
-state=$( { find src build.rs Cargo.toml Cargo.lock tests/releases.sh -type f -print0 | sort -z | xargs -0 cat; echo "$profile"; } | cksum)
+state=$( { find src crates build.rs Cargo.toml Cargo.lock tests/releases.sh -type f -print0 | sort -z | xargs -0 cat; echo "$profile"; } | cksum)
 if [ -e "$out/state" ] && [ "$(cat "$out/state")" = "$state" ]; then
     exit 0
 fi
