@@ -1,7 +1,7 @@
 //! What a component finds in its environment, and what only the runners are told.
 //!
 //! An environment is inherited by everybody below, shown by `ps e`, and may be of any size. So the platform's processes get
-//! what is on a list ([`plain`]) and nothing else, and the variables that may hold a secret go another way: the
+//! what is on a list (`plain`) and nothing else, and the variables that may hold a secret go another way: the
 //! launcher reads them ([`Environment::for_runners`]), and they travel over standard input, first to the supervisor,
 //! then to the runner they are for and nobody else. See `docs/decisions/0012-secrets-on-the-config-line.md`.
 

@@ -1,6 +1,6 @@
 //! Whether what lives is also of use: the server is asked every two seconds, and tells which workers it still hears of.
 //!
-//! Pure but for [`probe`]: when to ask, and what an answer or its absence means for whom, is decided here without a clock.
+//! Pure but for `probe`: when to ask, and what an answer or its absence means for whom, is decided here without a clock.
 //! One silence means nothing, three in a row do. If the server is silent, nothing is known of the workers, and what is not known is
 //! not held against anybody. Time in which the machine slept, or we were not let run ourselves, is nobody's silence.
 

@@ -2,7 +2,7 @@
 //!
 //! Time and chance are arguments, so every schedule can be tried in a test. Three rules hold in every phase: a stop wins
 //! over everything, what is said after the stop changes nothing, and a process that was started is watched until its
-//! end is heard. How often it may come back is counted in [`budget`] and not in the record of a process, which a
+//! end is heard. How often it may come back is counted in `budget` and not in the record of a process, which a
 //! restart would wipe.
 
 mod budget;

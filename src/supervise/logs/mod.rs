@@ -3,7 +3,7 @@
 //! The supervisor owns the pipes, so a component cannot lose, reorder or mislabel its own lines; every line gets
 //! its time and origin here, and the size of the files is bounded while they are written, not at the next start.
 //!
-//! - [`cutter`]: bytes of a pipe to lines. `sink`: lines to files that are rotated.
+//! - `cutter`: bytes of a pipe to lines. `sink`: lines to files that are rotated.
 //! - [`source`]: the files of one component to lines again. [`merge`]: several components in the order of time.
 //! - [`watch`]: when there may be something new.
 
