@@ -14,7 +14,8 @@ TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
 .PHONY: help build run test check bench man soak cross cross-check test-cross runner host test-tools test-payload test-releases test-rust clean FORCE
-.PHONY: build-agent-runner-binary run-agent-runner-binary build-binary upload-binary lint-scripts lint-workflows release-dry formula reproduce
+.PHONY: doc advisories lint-dependencies lint-spelling lint-scripts lint-workflows
+.PHONY: build-agent-runner-binary run-agent-runner-binary build-binary upload-binary release-dry formula reproduce
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -70,12 +71,28 @@ test-rust: build test-releases
 	@echo '==> tests of stigmer, with the small generated payload and with the real one'
 	STIGMER_REAL=$(CURDIR)/$(CARRIER) STIGMER_TEST_RELEASES=$(CURDIR)/build/test-releases $(CARGO) test --locked --no-fail-fast
 
-check: ## Run the lints
+check: ## Run the lints, build the documentation, check licences and the dependency graph
 	@echo '==> lints'
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(PYTHON) payloads/agent-runner/build.py --lint
-	@$(MAKE) --no-print-directory lint-scripts lint-workflows
+	@$(MAKE) --no-print-directory doc lint-dependencies lint-spelling lint-scripts lint-workflows
+
+doc: ## Build the documentation of the crates; a warning is an error
+	@echo '==> documentation of the crates'
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+lint-dependencies: ## Check the licences and sources of the dependencies, without the network
+	@echo '==> dependencies'
+	tools=$$(sh packaging/tools.sh) && $$tools/cargo-deny --log-level error --locked check bans licenses sources
+
+advisories: ## Check the dependencies against the list of known vulnerabilities (fetches it)
+	@echo '==> advisories'
+	tools=$$(sh packaging/tools.sh) && $$tools/cargo-deny --locked check advisories
+
+lint-spelling: ## Check the spelling
+	@echo '==> spelling'
+	tools=$$(sh packaging/tools.sh) && $$tools/typos --format brief
 
 lint-scripts: ## Check the shell scripts
 	@echo '==> shell scripts'
