@@ -2,9 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod ids;
+mod json;
+mod kind;
 pub mod model;
 mod name;
 pub mod report;
 pub mod time;
 
+pub use ids::{DefinitionDigest, ExecutionId, InstanceId, LeaseId, SessionId, WorkerId};
+pub use json::Json;
+pub use kind::{Kind, KindPlural, Phase};
 pub use name::{MAX_NAME, check_name, is_variable};

@@ -1,3 +1,16 @@
-//! Requests and responses of the HTTP interface, one file per group of routes.
+//! The HTTP API of stigmer-server: a request and a response type for each route, one file for each area.
 
+pub mod events;
+pub mod executions;
 pub mod leases;
+pub mod problem;
+pub mod resources;
+pub mod status;
+pub mod workers;
+
+pub use events::{Event, JournalEvent, RawEvent};
+pub use executions::{Execution, ExecutionError, Usage};
+pub use leases::Leased;
+pub use problem::{Problem, ProblemType};
+pub use resources::{Metadata, Resource, StoredResource};
+pub use status::{ServerStatus, WorkerState, WorkerStatus};
