@@ -14,7 +14,7 @@ TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
 .PHONY: help build run test check bench man soak cross cross-check test-cross runner host test-tools test-payload test-releases test-rust clean FORCE
-.PHONY: doc advisories lint-dependencies lint-spelling lint-scripts lint-workflows
+.PHONY: advisories doc graph graph-write test-scripts lint-dependencies lint-spelling lint-scripts lint-workflows
 .PHONY: build-agent-runner-binary run-agent-runner-binary build-binary upload-binary release-dry formula reproduce
 .DEFAULT_GOAL := help
 
@@ -53,7 +53,7 @@ run: build ## Build what is missing, then start the platform
 	@echo '                $(CARRIER) server logs --follow'
 	@echo 'Stop it:        $(CARRIER) server stop'
 
-test: build test-tools test-payload test-rust ## Run every test, the real payload included
+test: build test-tools test-scripts test-payload test-rust ## Run every test, the real payload included
 
 test-tools: ## Check for the packagers' tools that the tests run; install them where that is allowed
 	@echo '==> tools: strip, eu-strip, patchelf, strace, minisign, osslsigncode'
@@ -76,11 +76,22 @@ check: ## Run the lints, build the documentation, check licences and the depende
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(PYTHON) payloads/agent-runner/build.py --lint
-	@$(MAKE) --no-print-directory doc lint-dependencies lint-spelling lint-scripts lint-workflows
+	@$(MAKE) --no-print-directory graph doc lint-dependencies lint-spelling lint-scripts lint-workflows
 
 doc: ## Build the documentation of the crates; a warning is an error
 	@echo '==> documentation of the crates'
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+graph: ## Print the dependency graph of the crates and modules; an upward arrow or a circle is an error
+	@echo '==> dependency graph'
+	@$(PYTHON) packaging/graph.py
+
+graph-write: ## Write the dependency graph into ARCHITECTURE.md
+	@$(PYTHON) packaging/graph.py --write
+
+test-scripts: ## Test the scripts that check the sources
+	@echo '==> tests of the scripts'
+	$(PYTHON) -m unittest discover --start-directory packaging --pattern 'test_*.py'
 
 lint-dependencies: ## Check the licences and sources of the dependencies, without the network
 	@echo '==> dependencies'

@@ -12,6 +12,9 @@ pub const LONG_VERSION: &str = concat!(env!("STIGMER_VERSION"), " (", env!("STIG
 /// Value of the `User-Agent` header of every request this executable sends.
 pub const USER_AGENT: &str = concat!("stigmer/", env!("STIGMER_VERSION"));
 
+/// Address of the documentation, for messages of an executable that stands alone.
+pub const DOCS_URL: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs");
+
 /// The public keys this executable was built with (`build.rs`).
 const RELEASE_KEYS: &str = include_str!(concat!(env!("OUT_DIR"), "/release-keys"));
 

@@ -20,7 +20,7 @@ pub mod home;
 pub mod services;
 pub mod supervise;
 
-pub use build_info::{LONG_VERSION, USER_AGENT, VERSION};
+pub use build_info::{DOCS_URL, LONG_VERSION, USER_AGENT, VERSION};
 pub use stigmer_bundle as bundle;
 pub use stigmer_platform as platform;
 pub use stigmer_protocol as protocol;
@@ -30,6 +30,3 @@ pub use stigmer_store::lock;
 pub use stigmer_update as update;
 pub use stigmer_workflow as workflow;
 pub use stigmer_workflow::resource;
-
-/// Where the documentation is, for those who have nothing but the executable.
-pub const DOCS_URL: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs");
