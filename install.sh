@@ -7,6 +7,8 @@
 # What is trusted, in this order: the release keys below, checked with minisign or with openssl, whichever is here; else the connection to the
 # host alone, and then that is said. docs/install.md has the whole story.
 set -eu
+# zsh, when a person pipes the script into it, splits no words unless it is told to be sh.
+if [ -n "${ZSH_VERSION:-}" ]; then emulate sh; fi
 
 # The public keys of the releases, one in a line. Published copies have them filled in.
 release_keys=''
@@ -64,20 +66,87 @@ platform() {
     printf '%s-%s' "$system" "$machine"
 }
 
-# fetch ADDRESS FILE
+# How often a download is tried, and how many seconds a host may send nothing, or less than 1 kB/s, before that counts as a failure.
+attempts=5
+stall=30
+
+# fetch ADDRESS FILE [show]: downloads into FILE. A connection that breaks or stalls is taken up again where it broke. With `show`
+# and on a terminal, curl draws its progress bar.
 fetch() {
-    if have curl; then
-        case $1 in https:*) only='=https' ;; *) only='=http,https' ;; esac
-        curl --fail --silent --show-error --location --proto "$only" --retry 3 --output "$2" "$1"
-    elif have wget; then
-        # With --quiet it does not say why it failed either, and not every wget knows what lies between.
-        wget --tries=3 --output-document="$2" "$1" 2>"$work/wget" && return
-        # Without its dots and bars.
-        tr '\r' '\n' <"$work/wget" | grep -v -e '^ *$' -e '\.\.\.\.\.\.\.\.' -e '%' | tail -n 3 >&2
-        return 1
+    rm -f "$2"
+    attempt=1
+    while :; do
+        code=0
+        if have curl; then
+            fetch_by_curl "$@" || code=$?
+        elif have wget; then
+            fetch_by_wget "$@" || code=$?
+        else
+            fail 1 'neither curl nor wget was found' 'install one of them'
+        fi
+        [ $code -ne 0 ] || return 0
+        if ! worth_repeating $code || [ $attempt -ge $attempts ]; then
+            [ ! -s "$work/fetch" ] || tail -n 3 "$work/fetch" >&2
+            return 1
+        fi
+        # A host that is only just starting, or a network that is only just back.
+        sleep 1 2>/dev/null || :
+        [ -z "${3:-}" ] || say "download interrupted; resuming (attempt $((attempt + 1)) of $attempts)"
+        attempt=$((attempt + 1))
+    done
+}
+
+fetch_by_curl() {
+    case $1 in https:*) only='=https' ;; *) only='=http,https' ;; esac
+    set -- "$1" "$2" "${3:-}" --fail --show-error --location --proto "$only" --connect-timeout "$stall" --speed-limit 1024 --speed-time "$stall"
+    # The rest of a file, if there is a beginning of it.
+    [ ! -s "$2" ] || set -- "$@" --continue-at -
+    address=$1 file=$2 show=$3
+    shift 3
+    if [ -n "$show" ] && [ -t 2 ]; then
+        : >"$work/fetch"
+        curl --progress-bar "$@" --output "$file" "$address" 2>&3
     else
-        fail 1 'neither curl nor wget is here' 'install one of them'
+        curl --silent "$@" --output "$file" "$address" 2>"$work/fetch"
     fi
+}
+
+# The errors of curl that another attempt may not meet: name, connection, partial file, time, TLS handshake, empty answer, send, receive.
+# wget has no such codes; `fetch_by_wget` gives 56 for them.
+worth_repeating() {
+    case $1 in
+        5 | 6 | 7 | 18 | 28 | 35 | 52 | 55 | 56 | 92) return 0 ;;
+        # The host gives no parts of files, or the file has become another one: from its beginning, then.
+        33 | 36) rm -f "$file" ;;
+        *) return 1 ;;
+    esac
+}
+
+fetch_by_wget() {
+    file=$2
+    # Not every wget knows a flag between silence and all it has to say, so its words are sorted out afterwards.
+    if wget -t 1 -T "$stall" -c -S -O "$2" "$1" 2>"$work/wget"; then
+        wget_code=0
+    else
+        wget_code=$?
+    fi
+    case $1 in
+        https:*)
+            if grep -qi '^ *location: *http:' "$work/wget"; then
+                say "$1 redirects to an address without https"
+                rm -f "$2"
+                return 1
+            fi
+            ;;
+    esac
+    # Without its dots and bars and the headers of the answer.
+    tr '\r' '\n' <"$work/wget" | grep -v -e '^ *$' -e '\.\.\.\.\.\.\.\.' -e '%' -e '^  [A-Za-z-]*:' >"$work/fetch" || :
+    case $wget_code in
+        0) return 0 ;;
+        # 4 is the network; a host that answers with an error is 8.
+        4) return 56 ;;
+        *) return 1 ;;
+    esac
 }
 
 sha256() {
@@ -159,13 +228,13 @@ check_signature() {
     listing=$1
     checked=''
     if [ -z "$release_keys" ]; then
-        why='this script was not given a release key'
+        why='this script has no release key'
     elif have minisign; then
         with=minisign
     elif openssl_can; then
         with=openssl
     else
-        why='neither minisign nor an openssl from 3.0 on is here'
+        why='neither minisign nor OpenSSL 3 was found'
     fi
     if [ -z "${with:-}" ]; then
         unchecked "$why"
@@ -174,7 +243,7 @@ check_signature() {
     for key in $release_keys; do
         if comment=$("checked_by_$with" "$key" "$listing"); then
             [ "$comment" = 'stigmer listing' ] || fail 65 "the signature of $url/releases.json was made for another document, \`$comment\`" 'nothing was installed; tell us'
-            checked="signed by the release key, as $with says"
+            checked="ok (release key, by $with)"
             return
         fi
     done
@@ -183,12 +252,12 @@ check_signature() {
 
 unchecked() {
     [ "$require" = no ] || fail 1 "the signature cannot be checked: $1" 'install minisign, or leave out --require-signature'
-    say "note: the signature was not checked: $1."
+    say "note: the signature was not checked: $1"
     case $url in
-        https:*) say "      That these bytes are stigmer's rests on the connection to $url alone; the program cannot vouch for itself." ;;
-        *) say "      Nothing shows that these bytes are stigmer's: $url is not even asked over https. The program cannot vouch for itself." ;;
+        https:*) say "      The download is only as trustworthy as the connection to $url." ;;
+        *) say "      The download is not protected: $url does not use https." ;;
     esac
-    checked='signature NOT checked'
+    checked='NOT CHECKED'
 }
 
 # Where a link leads, and a file itself.
@@ -261,6 +330,17 @@ make_directory() {
         up=$(dirname "$up")
     done
     mkdir -p "$1"
+}
+
+# Removes what an installer left behind that was killed: its directories carry the id of their process.
+remove_leftovers() {
+    for left in "$dir"/.stigmer-install-*-*; do
+        id=${left##*/.stigmer-install-}
+        id=${id%%-*}
+        case $id in '' | *[!0-9]*) continue ;; esac
+        [ -d "$left" ] && [ ! -L "$left" ] || continue
+        kill -0 "$id" 2>/dev/null || rm -rf "$left" 2>/dev/null || :
+    done
 }
 
 # Nothing stays but what was installed: not even a directory that was made for it, if it is empty.
@@ -354,7 +434,10 @@ main() {
     place=$(real "$place")
 
     # Beside the place: a rename is atomic within one file system, and /tmp may forbid what is in it to run.
-    work=$(mktemp -d "$dir/.stigmer-install-XXXXXX")
+    remove_leftovers
+    work=$(mktemp -d "$dir/.stigmer-install-$$-XXXXXX")
+    # For the progress bar: standard error itself, whatever a function does with its own.
+    exec 3>&2
 
     fetch "$listing_url" "$work/releases.json" || fail 1 "$listing_url could not be fetched" 'look at the message above; a proxy is taken from https_proxy'
     fetch "$listing_url.minisig" "$work/releases.json.minisig" || fail 1 "$listing_url.minisig could not be fetched" 'look at the message above'
@@ -366,7 +449,7 @@ main() {
     version=$1 address=$2 wanted=$3
     case $address in http://* | https://*) ;; *) address=${listing_url%/*}/$address ;; esac
     say "fetching stigmer $version for $target from ${address%/*}"
-    fetch "$address" "$work/stigmer" || fail 1 "$address could not be fetched" 'look at the message above; is the disk full?'
+    fetch "$address" "$work/stigmer" show || fail 1 "$address could not be fetched" 'look at the message above; is the disk full?'
     got=$(sha256 "$work/stigmer")
     [ "$got" = "$wanted" ] || fail 65 "what $address gave is not what was published: its SHA-256 is $got, the listing says $wanted" 'nothing was installed; try again, and if it stays so tell us'
     chmod 755 "$work/stigmer"
@@ -395,9 +478,11 @@ main() {
     mv -f "$work/stigmer" "$place"
 
     say "installed $said"
-    say "  at      $place"
-    say "  checked SHA-256 $wanted; $checked; every byte of its bundle"
-    [ -z "$kept" ] || say "  before  $kept"
+    say "  path       $place"
+    say "  signature  $checked"
+    say "  SHA-256    ok ($wanted)"
+    say "  bundle     ok (every file verified)"
+    [ -z "$kept" ] || say "  previous   $kept"
     if [ -n "$broken" ]; then
         say "note: what was there was damaged (it $broken) and was replaced; it is not kept"
     fi

@@ -20,6 +20,7 @@ need rubocop rubocop
 need curl curl
 need wget wget
 need zstd zstd
+need zsh zsh
 
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

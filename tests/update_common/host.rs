@@ -258,8 +258,10 @@ fn read(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let range = headers.iter().find(|(name, _)| name == "range").and_then(|(_, value)| {
-        let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
-        Some(first.parse().ok()?..last.parse::<usize>().ok()? + 1)
+        let (start, last) = value.strip_prefix("bytes=")?.split_once('-')?;
+        // `bytes=N-` is everything from N on.
+        let end = if last.is_empty() { usize::MAX } else { last.parse::<usize>().ok()? + 1 };
+        Some(start.parse().ok()?..end)
     });
     Ok(Some(Request { path, range, headers, nth: 0 }))
 }
