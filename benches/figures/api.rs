@@ -44,7 +44,7 @@ struct Server {
 impl Server {
     fn start(work_dir: &Path) -> Outcome<Self> {
         let config = json!({
-            "schema": stigmer::supervise::protocol::CONFIG_SCHEMA, "component": "stigmer-server", "instance": "i",
+            "schema": stigmer::protocol::component::CONFIG_SCHEMA, "component": "stigmer-server", "instance": "i",
             "server_url": "http://127.0.0.1:0", "token": TOKEN, "work_dir": work_dir.display().to_string(),
             "heartbeat_ms": 5000, "environment": {}, "agents": {"executions": 4, "model": null},
         });
@@ -105,7 +105,7 @@ impl Client {
 
     fn worker(&self) -> Outcome<String> {
         // A worker that registers again takes the place of the one with the same kind and process.
-        let kind = stigmer::supervise::token::new_instance()?;
+        let kind = stigmer::protocol::id::generate()?;
         let body = json!({"kind": kind, "version": "1", "pid": 1, "instance": "i"});
         text(&self.post("/v1/workers", &body)?["id"])
     }

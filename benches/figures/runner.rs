@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use stigmer::supervise::protocol::CONFIG_SCHEMA;
+use stigmer::protocol::component::CONFIG_SCHEMA;
 
 const METHOD: &str = "The frozen runner from its tree, files in the page cache. Ready: started with `--supervised`, config on standard input, until its \
     handshake line says `ready`, which it does when its worker has registered with a server (here one that accepts everything) and its first \

@@ -3,8 +3,11 @@
 use super::server::failure::{barred, hung};
 use super::{Exit, Failure};
 use crate::home::Home;
-use crate::services::client::{Api, ApiError};
+use crate::services::client::{Api, ApiError, Locate};
+use crate::supervise::client::{Found, look};
+use crate::supervise::last_end::{LastEnd, Why};
 use serde_json::Value;
+use stigmer_protocol::token::Token;
 
 /// Among so many of the newest executions an abbreviated id is looked up.
 const LOOKED_THROUGH: u32 = 200;
@@ -14,7 +17,36 @@ const ID: usize = 26;
 
 /// The server of this home.
 pub(super) fn find() -> Result<Api, Failure> {
-    Ok(Api::find(&Home::from_env()?)?)
+    Ok(Api::new(Box::new(Installation(Home::from_env()?)))?)
+}
+
+/// Locates the server of a home through its supervisor.
+#[derive(Debug)]
+struct Installation(Home);
+
+impl Locate for Installation {
+    fn url(&self) -> Result<String, ApiError> {
+        match look(&self.0) {
+            Found::Up(status) if status.stopping => Err(ApiError::Down),
+            Found::Up(status) => status.url.ok_or(ApiError::NotReady),
+            Found::Absent | Found::Crashed { .. } => Err(ApiError::Down),
+            Found::Hung { pid } => Err(ApiError::Hung { pid }),
+            Found::Barred { pid, error } => Err(ApiError::Barred { pid, source: error }),
+        }
+    }
+
+    fn token(&self) -> Result<Token, ApiError> {
+        Token::read(&self.0.run().join("token")).map_err(ApiError::Token)
+    }
+
+    fn was_stopped(&self) -> bool {
+        // The next start removes this record.
+        match LastEnd::read(&self.0).map(|end| end.why) {
+            Some(Why::Asked { by }) => by.is_none_or(|by| by.starts_with("server stop")),
+            Some(Why::StartFailed { .. }) => true,
+            Some(Why::Signal { .. } | Why::Crashed) | None => false,
+        }
+    }
 }
 
 /// The whole id of the execution that `text` means: an id, or the beginning or end of one that no other recent one has.

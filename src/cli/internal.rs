@@ -10,15 +10,16 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::services::role::{self, Leash};
 use crate::services::{ServiceError, server, workflow_runner};
-use crate::supervise::environment::Environment;
-use crate::supervise::protocol::{Agents, CONFIG_SCHEMA, ComponentConfig, write_line};
 use crate::supervise::supervisor::{self, HEARTBEAT_MS, Place, SERVER, WORKFLOW_RUNNER};
-use crate::supervise::token::Token;
 use crate::supervise::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
 use clap::Subcommand;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use stigmer_protocol::component::{Agents, CONFIG_SCHEMA, ComponentConfig};
+use stigmer_protocol::environment::Environment;
+use stigmer_protocol::line::write_line;
+use stigmer_protocol::token::Token;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -147,7 +148,7 @@ impl ServerArgs {
         let config = ComponentConfig {
             schema: CONFIG_SCHEMA,
             component: SERVER.to_owned(),
-            instance: crate::supervise::token::new_instance()?,
+            instance: stigmer_protocol::id::generate()?,
             server_url: format!("http://127.0.0.1:{port}"),
             token: token(&home, self.token_file.as_deref())?,
             work_dir: home.data().join(SERVER).display().to_string(),

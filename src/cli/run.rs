@@ -5,11 +5,11 @@ use super::{Exit, Failure, Outcome, api};
 use crate::resource::Kind;
 use crate::resource::source::{LONGEST, read_value};
 use crate::services::server::journal::Execution;
-use crate::supervise::token::new_instance;
 use serde_json::{Map, Value, json};
 use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use stigmer_protocol::id;
 use ureq::http::Method;
 
 /// Under the help of `stigmer run`.
@@ -56,7 +56,7 @@ impl Args {
         let input = input(&self.input)?;
         let mut api = api::find()?;
         // With a key, a request whose answer was lost can be made again.
-        let key = new_instance()?;
+        let key = id::generate()?;
         let mut wanted = json!({"name": self.name, "input": input, "key": key});
         let kind = self.kind.map(|kind| kind.word().to_owned());
         for (key, value) in [("kind", kind), ("message", message), ("session", self.session)] {

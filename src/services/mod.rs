@@ -8,9 +8,9 @@ pub mod role;
 pub mod server;
 pub mod workflow_runner;
 
-use crate::supervise::protocol::ConfigError;
 use std::io;
 use std::net::SocketAddr;
+use stigmer_protocol::component::ConfigError;
 
 /// Why a service ended badly.
 #[derive(Debug, thiserror::Error)]

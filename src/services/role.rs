@@ -1,10 +1,11 @@
 //! What every role shares: its config from whoever started it, its one line of handshake, and when to end.
 
 use super::ServiceError;
-use crate::supervise::protocol::{ComponentConfig, Handshake, write_line};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::Duration;
+use stigmer_protocol::component::{ComponentConfig, Handshake};
+use stigmer_protocol::line::write_line;
 use tokio::sync::oneshot;
 
 /// What ends a role.

@@ -9,7 +9,6 @@
 //! ended, so that the supervisor learns the same as without it. It has one thread, because the kernel's notice of a
 //! parent's death, which ends the component should the attendant be killed, is bound to a thread.
 
-use super::protocol::{Handshake, write_line};
 use crate::component::NOEXEC_HINT;
 use crate::platform::{self, ANNOUNCEMENT, Forks, Tree};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,6 +23,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use stigmer_protocol::component::Handshake;
+use stigmer_protocol::line::write_line;
 
 /// How long the component may take to end by itself once the supervisor is gone.
 const GRACE: Duration = Duration::from_millis(400);
@@ -209,7 +210,7 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervise::protocol::Attending;
+    use stigmer_protocol::component::Attending;
 
     #[test]
     fn the_announcement_is_a_line_that_the_supervisor_understands() {

@@ -6,7 +6,6 @@
 
 use super::environment;
 use super::logs::{Sink, pump};
-use super::protocol::{self, Attending, ComponentConfig, Handshake, MAX_LINE};
 use super::state::Identity;
 use crate::platform::{self, ParentDeath};
 use std::collections::BTreeSet;
@@ -17,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use stigmer_protocol::component::{Attending, ComponentConfig, Handshake};
+use stigmer_protocol::line::{self, MAX_LINE_BYTES};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
@@ -209,7 +210,7 @@ pub async fn start(
     (component, number): (usize, u64),
     messages: mpsc::UnboundedSender<Message>,
 ) -> io::Result<Running> {
-    let line = protocol::line(config)?;
+    let line = line::encode(config)?;
     let mut command = platform::command(&program.path);
     environment::only_plain(&mut command)
         .args(&program.args)
@@ -273,7 +274,7 @@ async fn hear(stdout: ChildStdout, has_attendant: bool, sink: Sink, say: impl Fn
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
     if has_attendant {
-        let _ = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await;
+        let _ = (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).await;
         // Otherwise nothing was started, and what was read is the attendant's own handshake.
         if let Some(Attending::Attending { pid }) = Attending::parse(&line) {
             say(Said::Attending(pid));
@@ -281,7 +282,7 @@ async fn hear(stdout: ChildStdout, has_attendant: bool, sink: Sink, say: impl Fn
         }
     }
     if line.is_empty() {
-        let _ = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await;
+        let _ = (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).await;
     }
     say(if line.is_empty() {
         Said::Closed

@@ -2,15 +2,15 @@
 
 use super::control::{Command, Reply, Request, Status};
 use super::last_end::{LastEnd, Why};
-use super::protocol::{read_line, write_line};
 use super::state::{Identity, ServerState, end_leftovers, half_written, last_sign_of_life};
-use super::token::Token;
 use super::{StartFailure, SuperviseError, lock};
 use crate::home::Home;
 use crate::platform;
 use std::io::{self, BufReader};
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime};
+use stigmer_protocol::line::{read_line, write_line};
+use stigmer_protocol::token::Token;
 
 /// How long a supervisor may take to answer. It has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(2);

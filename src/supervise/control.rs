@@ -5,12 +5,12 @@
 
 use super::StartFailure;
 use super::lifecycle::Phase;
-use super::protocol::MAX_LINE;
-use super::token::Token;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use stigmer_protocol::line::MAX_LINE_BYTES;
+use stigmer_protocol::token::Token;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -213,7 +213,7 @@ pub async fn serve(listener: TcpListener, token: Token, asked: mpsc::Sender<Aske
 async fn converse(mut stream: TcpStream, token: &Token, asked: &mpsc::Sender<Asked>) -> std::io::Result<()> {
     let (read, mut write) = stream.split();
     let mut line = Vec::new();
-    let mut limited = BufReader::new(read.take(MAX_LINE));
+    let mut limited = BufReader::new(read.take(MAX_LINE_BYTES));
     let request = match tokio::time::timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await {
         Err(_) => return Ok(()),
         Ok(outcome) => {

@@ -2,21 +2,19 @@
 //!
 //! An environment is inherited by everybody below, shown by `ps e`, and may be of any size. So the platform's processes get
 //! what is on a list (`plain`) and nothing else, and the variables that may hold a secret go another way: the
-//! launcher reads them ([`Environment::for_runners`]), and they travel over standard input, first to the supervisor,
+//! launcher reads them ([`for_runners`]), and they travel over standard input, first to the supervisor,
 //! then to the runner they are for and nobody else. See `docs/decisions/0012-secrets-on-the-config-line.md`.
 
 mod file;
 
 use crate::config::Config;
 use crate::home::Home;
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serializer};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
+use stigmer_protocol::environment::Environment;
 
 /// What every process of the platform may see. None of these is a secret.
 const PLAIN: [&str; 44] = [
@@ -92,22 +90,6 @@ const PROVIDERS: [&str; 15] = [
 /// The same for proxies, whose addresses may hold a password; in small letters too.
 const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 
-/// Values that are an address: what is secret in them is who signs in there, and with what.
-const ADDRESSES: [&str; 9] = [
-    "ANTHROPIC_BASE_URL",
-    "ANTHROPIC_API_URL",
-    "OPENAI_BASE_URL",
-    "OPENAI_API_BASE",
-    "OPENAI_PROXY",
-    "OLLAMA_HOST",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-];
-
-/// Values that are no secret. Blanking out a path or a host name would make logs unreadable.
-const OPEN: [&str; 3] = ["NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
-
 /// A value longer than this, in bytes, is refused.
 const MAX_VALUE: usize = 16 * 1024;
 
@@ -134,44 +116,6 @@ fn is_plain(name: &str) -> bool {
 /// Whether two names are one variable, which depends on the system.
 fn same_name(a: &str, b: &str) -> bool {
     if cfg!(windows) { a.eq_ignore_ascii_case(b) } else { a == b }
-}
-
-/// A value that nobody is shown: its debug form hides it, and it has no serialized form of its own.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value itself.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(value: &str) -> Self {
-        Self(value.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
-
-/// Variables for a runner, by name. Cannot be serialized but by [`on_a_line`], which a field must ask for by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Environment(BTreeMap<String, Secret>);
-
-/// Writes the values. For the fields that travel over standard input, and for no others.
-pub fn on_a_line<S: Serializer>(environment: &Environment, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(environment.0.len()))?;
-    for (name, value) in &environment.0 {
-        map.serialize_entry(name, value.reveal())?;
-    }
-    map.end()
 }
 
 /// Why the variables for the agent-runner cannot be had. Names a variable, never its value.
@@ -243,88 +187,68 @@ impl EnvironmentError {
     }
 }
 
-impl Environment {
-    /// The variables for the agent-runner, and those for the workflow-runner.
-    ///
-    /// # Errors
-    /// A value cannot be passed on, or the file cannot be used.
-    pub fn for_runners(home: &Home, config: &Config) -> Result<(Self, Self), EnvironmentError> {
-        let agents = Self::for_agent_runner(home, config)?;
-        let workflows = Self::for_workflow_runner(home, config, &agents)?;
-        Ok((agents, workflows))
-    }
+/// The variables for the agent-runner, and those for the workflow-runner.
+///
+/// # Errors
+/// A value cannot be passed on, or the file cannot be used.
+pub fn for_runners(home: &Home, config: &Config) -> Result<(Environment, Environment), EnvironmentError> {
+    let agents = for_agent_runner(home, config)?;
+    let workflows = for_workflow_runner(home, config, &agents)?;
+    Ok((agents, workflows))
+}
 
-    /// The variables for the agent-runner: of this process, those that providers need and those that `config` adds; for
-    /// what is not set there, `secrets.env` in `home`.
-    ///
-    /// # Errors
-    /// A value cannot be passed on, or the file cannot be used.
-    fn for_agent_runner(home: &Home, config: &Config) -> Result<Self, EnvironmentError> {
-        let mut found = file::read(&home.secrets())?;
-        let wanted = |name: &str| {
-            PROVIDERS.iter().any(|known| same_name(known, name))
-                || PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name))
-                || config.agent_runner.environment.iter().any(|names| names.matches(name))
-        };
-        found.extend(chosen(std::env::vars_os(), wanted)?);
-        Self::checked(found)
-    }
+/// The variables for the agent-runner: of this process, those that providers need and those that `config` adds; for
+/// what is not set there, `secrets.env` in `home`.
+///
+/// # Errors
+/// A value cannot be passed on, or the file cannot be used.
+fn for_agent_runner(home: &Home, config: &Config) -> Result<Environment, EnvironmentError> {
+    let mut found = file::read(&home.secrets())?;
+    let wanted = |name: &str| {
+        PROVIDERS.iter().any(|known| same_name(known, name))
+            || PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name))
+            || config.agent_runner.environment.iter().any(|names| names.matches(name))
+    };
+    found.extend(chosen(std::env::vars_os(), wanted)?);
+    checked(found)
+}
 
-    /// The variables for the workflow-runner: those that `config` names, of this process, and for what is not set there, of
-    /// `secrets.env` in `home`. There is room for them together with those of `others`.
-    ///
-    /// # Errors
-    /// A value cannot be passed on, or the file cannot be used.
-    fn for_workflow_runner(home: &Home, config: &Config, others: &Self) -> Result<Self, EnvironmentError> {
-        let wanted = |name: &str| config.workflow_runner.environment.iter().any(|names| names.matches(name));
-        let mut found = file::read(&home.secrets())?;
-        found.retain(|name, _| wanted(name));
-        found.extend(chosen(std::env::vars_os(), wanted)?);
-        let mut all = found.clone();
-        for (name, value) in &others.0 {
-            // Two lists with the same name are told twice.
-            all.insert(format!("{name}="), value.reveal().to_owned());
+/// The variables for the workflow-runner: those that `config` names, of this process, and for what is not set there, of
+/// `secrets.env` in `home`. There is room for them together with those of `others`.
+///
+/// # Errors
+/// A value cannot be passed on, or the file cannot be used.
+fn for_workflow_runner(
+    home: &Home,
+    config: &Config,
+    others: &Environment,
+) -> Result<Environment, EnvironmentError> {
+    let wanted = |name: &str| config.workflow_runner.environment.iter().any(|names| names.matches(name));
+    let mut found = file::read(&home.secrets())?;
+    found.retain(|name, _| wanted(name));
+    found.extend(chosen(std::env::vars_os(), wanted)?);
+    let mut all = found.clone();
+    for (name, value) in others.values() {
+        // Two lists with the same name are told twice.
+        all.insert(format!("{name}="), value);
+    }
+    checked(all)?;
+    checked(found)
+}
+
+fn checked(variables: BTreeMap<String, String>) -> Result<Environment, EnvironmentError> {
+    for (name, value) in &variables {
+        if value.len() > MAX_VALUE {
+            return Err(EnvironmentError::TooLong { name: name.clone(), bytes: value.len() });
         }
-        Self::checked(all)?;
-        Self::checked(found)
     }
-
-    /// These and `others`.
-    #[must_use]
-    pub fn and(&self, others: &Self) -> Self {
-        Self(self.0.iter().chain(&others.0).map(|(name, value)| (name.clone(), value.clone())).collect())
+    let bytes = serde_json::to_vec(&variables).map_err(io::Error::from)?.len();
+    if bytes > MAX_ALL {
+        let longest = variables.into_iter().max_by_key(|(_, value)| value.len());
+        let name = longest.map(|(name, _)| name.trim_end_matches('=').to_owned()).unwrap_or_default();
+        return Err(EnvironmentError::TooMuch { bytes, name });
     }
-
-    /// The values by name. For whoever uses them, and for nobody to show.
-    pub fn values(&self) -> BTreeMap<String, String> {
-        self.0.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect()
-    }
-
-    fn checked(variables: BTreeMap<String, String>) -> Result<Self, EnvironmentError> {
-        for (name, value) in &variables {
-            if value.len() > MAX_VALUE {
-                return Err(EnvironmentError::TooLong { name: name.clone(), bytes: value.len() });
-            }
-        }
-        let bytes = serde_json::to_vec(&variables).map_err(io::Error::from)?.len();
-        if bytes > MAX_ALL {
-            let longest = variables.into_iter().max_by_key(|(_, value)| value.len());
-            let name = longest.map(|(name, _)| name.trim_end_matches('=').to_owned()).unwrap_or_default();
-            return Err(EnvironmentError::TooMuch { bytes, name });
-        }
-        Ok(Self(variables.into_iter().map(|(name, value)| (name, Secret(value))).collect()))
-    }
-
-    /// What of the values must not be seen, each with the name it goes by.
-    pub fn secrets(&self) -> Vec<(&str, &str)> {
-        let mut found = Vec::new();
-        for (name, value) in &self.0 {
-            for part in secret_parts(name, value.reveal()) {
-                found.push((name.as_str(), part));
-            }
-        }
-        found
-    }
+    Ok(variables.into_iter().collect())
 }
 
 /// Those of `variables` that are `wanted` and set to something.
@@ -345,25 +269,6 @@ fn chosen(
         }
     }
     Ok(found)
-}
-
-fn secret_parts<'a>(name: &str, value: &'a str) -> Vec<&'a str> {
-    let is = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-    if is(&OPEN) {
-        return Vec::new();
-    }
-    if is(&ADDRESSES) {
-        let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
-        let place = rest.split('/').next().unwrap_or_default();
-        let Some((who, _)) = place.rsplit_once('@') else {
-            return Vec::new();
-        };
-        let mut parts = vec![who];
-        parts.extend(who.split_once(':').into_iter().flat_map(|(user, password)| [user, password]));
-        return parts;
-    }
-    // A key of several lines is logged line by line.
-    value.lines().map(str::trim).collect()
 }
 
 #[cfg(test)]
@@ -397,11 +302,11 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_passed_on_is_named_and_not_shown() {
         let long = "v".repeat(MAX_VALUE + 1);
-        let error = Environment::checked(BTreeMap::from([("MY_KEY".to_owned(), long)])).unwrap_err();
+        let error = checked(BTreeMap::from([("MY_KEY".to_owned(), long)])).unwrap_err();
         assert!(error.to_string().contains("MY_KEY") && !error.to_string().contains("vvv"), "{error}");
 
         let much = (0..4).map(|n| (format!("KEY_{n}"), "\u{1}".repeat(MAX_VALUE / 4))).collect();
-        let error = Environment::checked(much).unwrap_err();
+        let error = checked(much).unwrap_err();
         assert!(matches!(error, EnvironmentError::TooMuch { .. }), "{error}");
 
         #[cfg(unix)]
@@ -426,7 +331,7 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(home.config(), "[workflow-runner]\nenvironment = [\"FOR_BOTH\", \"NOT_SET_*\"]\n")
             .unwrap();
-        let (agents, workflows) = Environment::for_runners(&home, &Config::read(&home).unwrap()).unwrap();
+        let (agents, workflows) = for_runners(&home, &Config::read(&home).unwrap()).unwrap();
         assert_eq!(agents.values().get("FOR_AGENTS").map(String::as_str), Some("value-two"));
         assert_eq!(workflows.values(), BTreeMap::from([("FOR_BOTH".to_owned(), "value-one".to_owned())]));
         let hidden = agents.and(&workflows);
@@ -435,32 +340,13 @@ mod tests {
 
     #[test]
     fn what_is_passed_on_fits_into_a_line() {
-        use crate::supervise::protocol::MAX_LINE;
-        assert!(u64::try_from(MAX_ALL).is_ok_and(|all| all <= MAX_LINE * 3 / 4));
+        use stigmer_protocol::line::MAX_LINE_BYTES;
+        assert!(u64::try_from(MAX_ALL).is_ok_and(|all| all <= MAX_LINE_BYTES * 3 / 4));
     }
 
     #[test]
     fn an_empty_variable_is_none() {
         let found = chosen(variables(&[("A", ""), ("B", "b")]), |_| true).expect("fine");
         assert_eq!(found, BTreeMap::from([("B".to_owned(), "b".to_owned())]));
-    }
-
-    #[test]
-    fn what_is_secret_in_a_value() {
-        let parts = |name, value| secret_parts(name, value);
-        assert_eq!(parts("OPENAI_API_KEY", "sk-1"), ["sk-1"]);
-        assert_eq!(parts("MY_PEM", "begin\nmiddle\r\nend"), ["begin", "middle", "end"]);
-        assert_eq!(parts("NO_PROXY", "localhost"), [""; 0]);
-        assert_eq!(parts("OLLAMA_HOST", "http://127.0.0.1:11434"), [""; 0]);
-        assert_eq!(parts("https_proxy", "http://me:pass@proxy:3128/"), ["me:pass", "me", "pass"]);
-        assert_eq!(parts("ALL_PROXY", "token@proxy"), ["token"]);
-    }
-
-    #[test]
-    fn nothing_shows_a_value_unless_it_is_asked_to() {
-        let one = Environment(BTreeMap::from([("KEY".to_owned(), Secret::from("value-4711"))]));
-        assert!(!format!("{one:?}").contains("4711"));
-        let line = on_a_line(&one, serde_json::value::Serializer).expect("serializes");
-        assert_eq!(line, serde_json::json!({"KEY": "value-4711"}));
     }
 }

@@ -9,7 +9,6 @@ use super::control::Status;
 use super::environment;
 use super::lock;
 use super::logs;
-use super::protocol::{self, read_line};
 use super::state::ServerState;
 use super::supervisor::{self, Place, Report};
 use super::{LaunchConfig, LaunchEvent, SuperviseError};
@@ -26,6 +25,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use stigmer_protocol::line::{self, read_line};
 
 /// The component that this executable carries for others.
 pub const AGENT_RUNNER: &str = "agent-runner";
@@ -251,7 +251,7 @@ fn spawn(home: &Home, config: &LaunchConfig) -> Result<Child, SuperviseError> {
     platform::create_private_dir(&home.data())?;
     let log =
         fs_err::OpenOptions::new().create(true).append(true).open(logs::file(&home.logs(), "supervisor"))?;
-    let line = protocol::line(config)?;
+    let line = line::encode(config)?;
     // The very file that runs here: what it is told is in the words of this version.
     let mut command = platform::command(&platform::own_program()?);
     environment::only_plain(&mut command)

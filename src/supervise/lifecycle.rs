@@ -11,10 +11,10 @@ pub(super) mod tests;
 
 pub use budget::Policy;
 
-use super::protocol::EXIT_CONFIG;
 use budget::Budget;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
+use stigmer_protocol::component::EXIT_CONFIG;
 
 /// Where a component is in its life. `docs/server.md` says what each means for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,10 +8,10 @@
 //! - [`supervisor`]: the one loop that owns all state.
 //! - [`health`]: whether what lives is of use.
 //! - [`child`]: one process: streams, end, tidying up. `attendant`: the process between us and a program that is not ours.
-//! - [`protocol`]: what is said between supervisor and component. [`control`], [`client`]: between command and supervisor.
-//! - [`lock`], [`state`], [`token`]: one supervisor per home, how it is found, who may ask it. [`last_end`]: how the last one ended.
+//! - [`control`], [`client`]: what is said between command and supervisor; between supervisor and component it is [`stigmer_protocol`].
+//! - [`lock`], [`state`]: one supervisor per home, and how it is found. [`last_end`]: how the last one ended.
 //! - [`skew`]: whether the executable that asks is the one that runs.
-//! - [`environment`]: what a component finds around it, and the secrets that only one is told. [`redact`] keeps them out of logs.
+//! - [`environment`]: what a component finds around it, and the secrets that only one is told.
 //! - [`logs`]: what components say, kept, bounded and merged.
 
 #[cfg(unix)]
@@ -27,14 +27,11 @@ pub mod launch;
 pub mod lifecycle;
 pub mod lock;
 pub mod logs;
-pub mod protocol;
-pub mod redact;
 mod signals;
 pub mod skew;
 mod slot;
 pub mod state;
 pub mod supervisor;
-pub mod token;
 
 use crate::component::ComponentError;
 use crate::config::{Config, ConfigError};
@@ -42,13 +39,15 @@ use crate::home::Home;
 use crate::lock::LockError;
 use crate::platform::{self, PortHolder};
 use control::Status;
-use environment::{Environment, EnvironmentError};
-use protocol::Agents;
+use environment::EnvironmentError;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+use stigmer_protocol::component::Agents;
+use stigmer_protocol::environment::{self as variables, Environment};
+use stigmer_protocol::{id, line};
 
 /// The version of [`LaunchConfig`].
 const LAUNCH_SCHEMA: u32 = 3;
@@ -75,10 +74,10 @@ pub struct LaunchConfig {
     /// The first pause before a restart, in milliseconds.
     pub restart_pause_ms: u64,
     /// What the agent-runner is told, and nobody else.
-    #[serde(serialize_with = "environment::on_a_line")]
+    #[serde(serialize_with = "variables::on_a_line")]
     pub environment: Environment,
     /// What the workflow-runner is told, and nobody else.
-    #[serde(serialize_with = "environment::on_a_line")]
+    #[serde(serialize_with = "variables::on_a_line")]
     pub workflow_environment: Environment,
     /// How the agent-runner works.
     pub agents: Agents,
@@ -100,11 +99,11 @@ impl LaunchConfig {
         if home.root().to_str().is_none() {
             return Err(SuperviseError::NotUnicode(home.root().to_owned()));
         }
-        let (environment, workflow_environment) = Environment::for_runners(home, config)?;
+        let (environment, workflow_environment) = environment::for_runners(home, config)?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(Self {
             schema: LAUNCH_SCHEMA,
-            instance: token::new_instance()?,
+            instance: id::generate()?,
             executable: skew::own_place(),
             port,
             local,
@@ -114,13 +113,13 @@ impl LaunchConfig {
             restart_pause_ms: millis(config.server.restart_pause),
             environment,
             workflow_environment,
-            agents: Agents::of(config),
+            agents: config.agents(),
         })
     }
 
     /// Reads what a launcher told.
     pub fn read(input: &mut impl io::BufRead) -> Result<Self, SuperviseError> {
-        let config: Self = serde_json::from_str(&protocol::read_line(input)?).map_err(io::Error::from)?;
+        let config: Self = serde_json::from_str(&line::read_line(input)?).map_err(io::Error::from)?;
         if config.schema == LAUNCH_SCHEMA {
             Ok(config)
         } else {

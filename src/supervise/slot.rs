@@ -4,7 +4,6 @@ use super::child::{Program, Running};
 use super::control::{ComponentStatus, LastExit};
 use super::lifecycle::{Lifecycle, Phase};
 use super::logs::Sink;
-use super::protocol::EXIT_CONFIG;
 use super::{StartFailure, describe_exit};
 use crate::platform;
 use std::io;
@@ -12,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Instant, SystemTime};
+use stigmer_protocol::component::EXIT_CONFIG;
 use stigmer_protocol::time::now;
 
 /// A component and its present process.

@@ -185,7 +185,7 @@ pub(crate) fn call(url: &str, method: &str, path: &str, body: Option<&Value>) ->
 
 fn spawn(dir: &Path, url: &str, heartbeat_ms: u64) -> (Child, String) {
     let config = json!({
-        "schema": stigmer::supervise::protocol::CONFIG_SCHEMA,
+        "schema": stigmer::protocol::component::CONFIG_SCHEMA,
         "component": "stigmer-server",
         "instance": "i-1",
         "server_url": url,

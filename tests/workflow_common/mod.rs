@@ -26,7 +26,7 @@ impl Runner {
     pub(crate) fn told(server: &Server, environment: &Value) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let config = json!({
-            "schema": stigmer::supervise::protocol::CONFIG_SCHEMA,
+            "schema": stigmer::protocol::component::CONFIG_SCHEMA,
             "component": "workflow-runner",
             "instance": "i-1",
             "server_url": server.url,

@@ -2,13 +2,19 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod component;
+pub mod environment;
+pub mod id;
 mod ids;
 mod json;
 mod kind;
+pub mod line;
 pub mod model;
 mod name;
+pub mod redact;
 pub mod report;
 pub mod time;
+pub mod token;
 
 pub use ids::{DefinitionDigest, ExecutionId, InstanceId, LeaseId, SessionId, WorkerId};
 pub use json::Json;

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::platform;
-use crate::supervise::environment::Environment;
+use crate::supervise::environment;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -91,7 +91,7 @@ fn settings(home: &Home) -> Check {
             );
         }
     };
-    if let Err(error) = Environment::for_runners(home, &config) {
+    if let Err(error) = environment::for_runners(home, &config) {
         return Check::problem(
             "settings",
             stigmer_protocol::report::chain(&error),

@@ -12,7 +12,7 @@ use crate::supervise::LaunchEvent;
 use crate::supervise::SuperviseError;
 use crate::supervise::client::{Found, Manner, look};
 use crate::supervise::control::Status;
-use crate::supervise::environment::Environment;
+use crate::supervise::environment;
 use crate::supervise::launch::{self, StartRequest, Started};
 use crate::supervise::lifecycle::Phase;
 use serde::Serialize;
@@ -132,7 +132,7 @@ pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) ->
     {
         launch::check_port(port)?;
     }
-    Environment::for_runners(home, &Config::read(home)?).map_err(SuperviseError::from)?;
+    environment::for_runners(home, &Config::read(home)?).map_err(SuperviseError::from)?;
     launch::check_room(home)?;
     let local = request.local.as_deref();
     drop(component::resolve(home, launch::AGENT_RUNNER, local, Depth::Evidence, &Shown::new(output))?);

@@ -1,20 +1,17 @@
 //! The server's interface from the other side: what commands ask, and how they follow an execution.
 //!
-//! Blocking, because a command asks one thing at a time. Where the server listens is asked from the supervisor each time it is
+//! Blocking, because a command asks one thing at a time. The caller says where the server listens ([`Locate`]), each time it is
 //! looked for: after a restart it may listen elsewhere.
 
 mod follow;
 
 pub use follow::{Follow, Told};
 
-use crate::home::Home;
-use crate::supervise::client::{Found, look};
-use crate::supervise::last_end::{LastEnd, Why};
-use crate::supervise::token::Token;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io;
 use std::time::{Duration, Instant};
+use stigmer_protocol::token::Token;
 use ureq::http::{Method, Request, StatusCode};
 use ureq::{Agent, Body};
 
@@ -82,23 +79,41 @@ pub enum ApiError {
     Token(#[source] io::Error),
 }
 
-/// The server of a home.
+/// Finds the running server.
+pub trait Locate: std::fmt::Debug + Send {
+    /// Returns the base URL of the server.
+    ///
+    /// # Errors
+    /// The server is not running, not ready, or its supervisor cannot be asked.
+    fn url(&self) -> Result<String, ApiError>;
+
+    /// Reads the token that the server accepts.
+    ///
+    /// # Errors
+    /// [`ApiError::Token`].
+    fn token(&self) -> Result<Token, ApiError>;
+
+    /// Whether the server was stopped by somebody who does not start it again.
+    fn was_stopped(&self) -> bool;
+}
+
+/// A client of the running server.
 #[derive(Debug)]
 pub struct Api {
-    home: Home,
+    locator: Box<dyn Locate>,
     url: String,
     token: Token,
     agent: Agent,
 }
 
 impl Api {
-    /// Finds the server that runs for `home`.
+    /// Creates a client of the server that `locator` finds.
     ///
     /// # Errors
-    /// None runs, or it cannot be asked.
-    pub fn find(home: &Home) -> Result<Self, ApiError> {
-        let url = address(home)?;
-        let token = Token::read(&home.run().join("token")).map_err(ApiError::Token)?;
+    /// The server is not running, or its supervisor cannot be asked.
+    pub fn new(locator: Box<dyn Locate>) -> Result<Self, ApiError> {
+        let url = locator.url()?;
+        let token = locator.token()?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             // What is on this machine is not asked for through somebody else.
@@ -107,7 +122,7 @@ impl Api {
             .timeout_recv_response(Some(PATIENCE))
             .timeout_per_read(Some(SILENCE))
             .build();
-        Ok(Self { home: home.clone(), url, token, agent: agent.into() })
+        Ok(Self { locator, url, token, agent: agent.into() })
     }
 
     /// Asks, and reads the answer. Asked again, it has to mean the same: a server that is restarted meanwhile is waited for, and asked
@@ -179,7 +194,7 @@ impl Api {
     fn find_again(&mut self) -> Result<(), ApiError> {
         let deadline = Instant::now() + RESTART;
         loop {
-            match address(&self.home) {
+            match self.locator.url() {
                 Ok(url) => {
                     self.url = url;
                     // What the supervisor has just started may not listen yet.
@@ -187,7 +202,7 @@ impl Api {
                         return Ok(());
                     }
                 }
-                Err(ApiError::Down) if self.was_stopped() => return Err(ApiError::Down),
+                Err(ApiError::Down) if self.locator.was_stopped() => return Err(ApiError::Down),
                 Err(error @ ApiError::Barred { .. }) => return Err(error),
                 Err(error) if Instant::now() >= deadline => return Err(error),
                 Err(_) => {}
@@ -197,26 +212,6 @@ impl Api {
             }
             std::thread::sleep(GLANCE);
         }
-    }
-
-    /// Whether somebody ended the platform who does not start it again. The next one that starts removes this record.
-    fn was_stopped(&self) -> bool {
-        match LastEnd::read(&self.home).map(|end| end.why) {
-            Some(Why::Asked { by }) => by.is_none_or(|by| by.starts_with("server stop")),
-            Some(Why::StartFailed { .. }) => true,
-            Some(Why::Signal { .. } | Why::Crashed) | None => false,
-        }
-    }
-}
-
-/// Where the server of `home` listens.
-fn address(home: &Home) -> Result<String, ApiError> {
-    match look(home) {
-        Found::Up(status) if status.stopping => Err(ApiError::Down),
-        Found::Up(status) => status.url.ok_or(ApiError::NotReady),
-        Found::Absent | Found::Crashed { .. } => Err(ApiError::Down),
-        Found::Hung { pid } => Err(ApiError::Hung { pid }),
-        Found::Barred { pid, error } => Err(ApiError::Barred { pid, source: error }),
     }
 }
 

@@ -11,15 +11,15 @@ mod store;
 pub use refusal::Refusal;
 pub use store::{Store, StoreError};
 
-pub use registry::{Registry, WorkerState, WorkerView};
+pub use registry::Registry;
 
 use super::ServiceError;
 use super::role::{self, Leash};
-use crate::supervise::protocol::ComponentConfig;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
+use stigmer_protocol::component::ComponentConfig;
 
 /// The database, in the server's work directory.
 const DATABASE: &str = "stigmer.db";

@@ -1,9 +1,10 @@
 //! Who works for the server, and who was heard of lately. Pure: the time is an argument, and it is the monotonic one, so
 //! that neither a suspended machine's clock nor a corrected one makes a worker look dead.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use stigmer_protocol::api::status::{WorkerState, WorkerStatus};
 
 /// A worker that was heard of longer ago than this many heartbeats is stale.
 const MISSED: u32 = 5;
@@ -26,37 +27,6 @@ pub struct Registration {
     pub pid: u32,
     /// The run of the supervisor that started it.
     pub instance: String,
-}
-
-/// What a worker does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WorkerState {
-    /// It has nothing to do.
-    Idle,
-    /// It has.
-    Busy,
-    /// It finishes what it has and takes no more.
-    Draining,
-    /// It was not heard of for too long.
-    Stale,
-}
-
-/// A worker as `/v1/status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WorkerView {
-    /// Its id.
-    pub id: String,
-    /// What kind of work it does.
-    pub kind: String,
-    /// Its version.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// What it does.
-    pub state: WorkerState,
-    /// How long ago it was heard of.
-    pub heartbeat_age_ms: u64,
 }
 
 #[derive(Debug)]
@@ -120,14 +90,14 @@ impl Registry {
     }
 
     /// All workers, the first one registered first.
-    pub fn view(&mut self, now: Instant) -> Vec<WorkerView> {
+    pub fn view(&mut self, now: Instant) -> Vec<WorkerStatus> {
         self.forget(now);
         self.workers
             .iter()
             .map(|(id, worker)| {
                 let age = now.saturating_duration_since(worker.heard);
-                WorkerView {
-                    id: id.clone(),
+                WorkerStatus {
+                    id: id.as_str().into(),
                     kind: worker.registration.kind.clone(),
                     version: worker.registration.version.clone(),
                     pid: worker.registration.pid,
@@ -184,7 +154,7 @@ mod tests {
         registry.register("w-1".to_owned(), registration(1), now);
         registry.register("w-2".to_owned(), registration(1), now);
         registry.register("w-3".to_owned(), registration(2), now);
-        let ids: Vec<String> = registry.view(now).into_iter().map(|w| w.id).collect();
+        let ids: Vec<String> = registry.view(now).into_iter().map(|w| w.id.into_string()).collect();
         assert_eq!(ids, ["w-2", "w-3"]);
         registry.remove("w-2");
         registry.remove("w-2");

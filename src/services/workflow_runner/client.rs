@@ -1,9 +1,9 @@
 //! The server from a worker's side.
 
-use crate::supervise::protocol::ComponentConfig;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
+use stigmer_protocol::component::ComponentConfig;
 use ureq::Agent;
 
 /// The server is on this machine; if it takes longer, it is in trouble.

@@ -3,13 +3,13 @@
 use super::client::{Answer, PATIENCE};
 use super::work::{Shared, Signals, Work};
 use super::{RETRY, http};
-use crate::supervise::redact::Redactor;
 use crate::workflow::engine::{AgentRequest, HttpRequest, Millis, Outcome, Stop};
 use crate::workflow::fault::{AGENT, Fault};
 use crate::workflow::journaled::{Entry, Host};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use stigmer_protocol::redact::Redactor;
 
 /// The clock may be set, and the machine may sleep: so often it is looked at.
 const GLANCE: Duration = Duration::from_secs(15);

@@ -14,7 +14,6 @@ mod work;
 
 use super::ServiceError;
 use super::role::{self, Leash};
-use crate::supervise::protocol::ComponentConfig;
 use client::{Answer, PATIENCE, Server};
 use execution::Leased;
 use serde::Deserialize;
@@ -22,6 +21,8 @@ use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use stigmer_protocol::api::status::ServerStatus;
+use stigmer_protocol::component::ComponentConfig;
 use work::Shared;
 
 /// The kind of worker this is.
@@ -77,13 +78,9 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 
 /// The run of the supervisor that the server at `server_url` belongs to: a worker that a person starts joins it.
 pub fn instance_of(config: &ComponentConfig) -> Result<String, ServiceError> {
-    #[derive(Deserialize)]
-    struct ServerStatus {
-        instance: String,
-    }
     let server = Server::new(config);
     let reason = match server.get::<ServerStatus>("/v1/status", PATIENCE) {
-        Answer::Accepted(status) => return Ok(status.instance),
+        Answer::Accepted(status) => return Ok(status.instance.into_string()),
         Answer::Refused(status, words) => format!("{status} {words}"),
         Answer::Unknown(words) => words,
         Answer::Gone | Answer::Silence => "it does not answer".to_owned(),

@@ -5,8 +5,6 @@
 
 use super::RETRY;
 use super::client::{Answer, PATIENCE, Server};
-use crate::supervise::protocol::ComponentConfig;
-use crate::supervise::redact::Redactor;
 use crate::workflow::engine::{Outcome, Stop};
 use crate::workflow::journaled::Entry;
 use serde::Deserialize;
@@ -14,6 +12,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use stigmer_protocol::component::ComponentConfig;
+use stigmer_protocol::redact::Redactor;
 use ureq::tls::TlsConfig;
 
 /// About so many bytes of events are sent at once: the server takes 2 MiB.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::supervise::lifecycle::tests::policy;
-use crate::supervise::protocol::EXIT_CONFIG;
 use proptest::prelude::*;
+use stigmer_protocol::component::EXIT_CONFIG;
 
 const COUNT: usize = 3;
 const START_TIMEOUT: Duration = Duration::from_secs(60);

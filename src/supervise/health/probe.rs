@@ -4,27 +4,15 @@
 //! looked after. The answer has a limit, and what is no answer is a silence.
 
 use super::Worker;
-use crate::supervise::token::Token;
-use serde::Deserialize;
 use std::io;
 use std::net::SocketAddr;
+use stigmer_protocol::api::status::{ServerStatus, WorkerState, WorkerStatus};
+use stigmer_protocol::token::Token;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A longer answer is none: a thousand workers need a quarter of it.
 const MOST: u64 = 1024 * 1024;
-
-#[derive(Deserialize)]
-struct ServerStatus {
-    workers: Vec<ServerWorker>,
-}
-
-#[derive(Deserialize)]
-struct ServerWorker {
-    kind: String,
-    pid: u32,
-    state: String,
-}
 
 /// Asks the server at `address` who works for it; waits at most [`super::PATIENCE`].
 pub(in crate::supervise) async fn ask(address: SocketAddr, token: Token) -> Option<Vec<Worker>> {
@@ -52,8 +40,11 @@ fn parse(answer: &[u8]) -> Option<Vec<Worker>> {
         return None;
     }
     let body: ServerStatus = serde_json::from_slice(&answer[end + 4..]).ok()?;
-    let worker =
-        |worker: ServerWorker| Worker { kind: worker.kind, pid: worker.pid, stale: worker.state == "stale" };
+    let worker = |worker: WorkerStatus| Worker {
+        kind: worker.kind,
+        pid: worker.pid,
+        stale: worker.state == WorkerState::Stale,
+    };
     Some(body.workers.into_iter().map(worker).collect())
 }
 
@@ -62,8 +53,9 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
-    const BODY: &str =
-        r#"{"version":"1","workers":[{"id":"w-1","kind":"k","pid":7,"state":"stale","more":1}]}"#;
+    /// With a key that a later server may add.
+    const BODY: &str = r#"{"version":"1","instance":"i","since":"2026-01-02T03:04:05.678Z","workers":
+        [{"id":"w-1","kind":"k","version":"1","pid":7,"state":"stale","heartbeat_age_ms":9,"more":1}]}"#;
 
     #[test]
     fn an_answer_is_understood_and_anything_else_is_none() {

@@ -1,7 +1,7 @@
 //! From the bytes of a pipe to lines, whatever the bytes are.
 
 use super::Sink;
-use crate::supervise::redact::Redactor;
+use stigmer_protocol::redact::Redactor;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// A longer line is cut in pieces: a component that never ends its line must not fill our memory.
@@ -72,9 +72,9 @@ pub async fn pump(mut pipe: impl AsyncRead + Unpin, stream: &'static str, sink: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervise::environment::Environment;
-    use crate::supervise::token::Token;
     use proptest::prelude::*;
+    use stigmer_protocol::environment::Environment;
+    use stigmer_protocol::token::Token;
 
     #[test]
     fn any_bytes_become_lines() {

@@ -8,12 +8,12 @@
 
 use super::{KEPT, Line, rotated};
 use crate::platform::{self, FileIdentity};
-use crate::supervise::protocol::shortened;
-use crate::supervise::redact::Redactor;
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use stigmer_protocol::component::shortened;
+use stigmer_protocol::redact::Redactor;
 use stigmer_protocol::time::now;
 
 /// A file longer than this is rotated.
@@ -217,8 +217,8 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervise::environment::Environment;
-    use crate::supervise::token::Token;
+    use stigmer_protocol::environment::Environment;
+    use stigmer_protocol::token::Token;
 
     /// A log of its own, whose files may have `limit` bytes.
     fn sink(limit: u64) -> (tempfile::TempDir, PathBuf, Sink) {

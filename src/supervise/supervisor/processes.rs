@@ -6,15 +6,15 @@ use crate::store::{self, Silent};
 use crate::supervise::LaunchEvent;
 use crate::supervise::child::{self, Message, Running, Said};
 use crate::supervise::control::Reply;
-use crate::supervise::environment::Environment;
 use crate::supervise::fleet::{Effect, Happening};
 use crate::supervise::launch::AGENT_RUNNER;
 use crate::supervise::lifecycle::{Action, Because, Event, Phase};
-use crate::supervise::protocol::{Agents, CONFIG_SCHEMA, ComponentConfig, Handshake};
 use crate::supervise::supervisor::WORKFLOW_RUNNER;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
+use stigmer_protocol::component::{Agents, CONFIG_SCHEMA, ComponentConfig, Handshake};
+use stigmer_protocol::environment::Environment;
 
 impl Supervisor {
     pub(super) async fn hear(&mut self, message: Message) {

@@ -9,10 +9,8 @@ mod workers;
 use super::bells::Bells;
 use super::journal::{Leases, Standing};
 use super::refusal::Refusal;
-use super::registry::{Registry, WorkerView};
+use super::registry::Registry;
 use super::store::Store;
-use crate::supervise::protocol::ComponentConfig;
-use crate::supervise::token::Token;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -20,11 +18,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use stigmer_protocol::api::status::ServerStatus;
+use stigmer_protocol::component::ComponentConfig;
+use stigmer_protocol::token::Token;
 use tokio::sync::Notify;
 
 /// A larger body is refused unread.
@@ -186,18 +186,10 @@ async fn to_its_end<T: Send + 'static>(
     done.unwrap_or_else(|_| Err(Refusal::internal("this request met a defect in the server")))
 }
 
-#[derive(Serialize)]
-struct ServerStatus {
-    version: &'static str,
-    instance: String,
-    since: String,
-    workers: Vec<WorkerView>,
-}
-
 async fn status(State(app): State<App>) -> Json<ServerStatus> {
     Json(ServerStatus {
-        version: crate::VERSION,
-        instance: app.instance.clone(),
+        version: crate::VERSION.to_owned(),
+        instance: app.instance.as_str().into(),
         since: app.since.clone(),
         workers: app.registry().view(Instant::now()),
     })

@@ -1,8 +1,7 @@
 //! Workers come, are heard of, and go.
 
 use super::{App, Refusal, Shared, parse};
-use crate::services::server::registry::{Registration, WorkerState};
-use crate::supervise::token::new_instance;
+use crate::services::server::registry::Registration;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -10,6 +9,8 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Instant;
+use stigmer_protocol::api::status::WorkerState;
+use stigmer_protocol::id;
 
 pub(super) async fn register(
     State(app): State<App>,
@@ -19,7 +20,7 @@ pub(super) async fn register(
     if registration.instance != app.instance {
         return Err(Refusal::conflict("the worker belongs to another run of the supervisor"));
     }
-    let chance = new_instance().map_err(|_| Refusal::internal("there is no randomness for an id"))?;
+    let chance = id::generate().map_err(|_| Refusal::internal("there is no randomness for an id"))?;
     let id = format!("w-{chance}");
     let mut registry = app.registry();
     if !registry.register(id.clone(), registration, Instant::now()) {

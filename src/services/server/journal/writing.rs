@@ -3,10 +3,10 @@
 use super::reading::{SELECT, events_after, find, history, one};
 use super::{Error, Event, Execution, ExecutionKind, Leased, Outcome, Phase, Report};
 use crate::services::server::refusal::Refusal;
-use crate::supervise::token::new_instance;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
+use stigmer_protocol::id;
 use stigmer_protocol::time::now;
 
 /// A workflow that so many workers were lost with, one after the other and none of them getting anywhere, is not given to another.
@@ -41,7 +41,7 @@ pub struct NewExecution {
 
 /// An id for something new; ids sort by age.
 fn new_id() -> Result<String, Refusal> {
-    new_instance().map_err(|error| Refusal::internal(format!("there is no randomness for an id: {error}")))
+    id::generate().map_err(|error| Refusal::internal(format!("there is no randomness for an id: {error}")))
 }
 
 /// Begins an execution. The second value is `false` if it had begun before: then nothing is changed.

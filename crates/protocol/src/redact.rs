@@ -3,8 +3,8 @@
 //! A component may print its keys, in a traceback or a debug log; it is not to be trusted with not doing so. This
 //! finds the values literally: what a component writes in another encoding is not recognized.
 
-use super::environment::Environment;
-use super::token::Token;
+use crate::environment::Environment;
+use crate::token::Token;
 use memchr::memmem::Finder;
 use std::borrow::Cow;
 use std::fmt;

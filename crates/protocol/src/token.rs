@@ -2,18 +2,14 @@
 //!
 //! It never stands in an argument, an environment variable or a log, and its debug form hides it.
 
-use crate::platform;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use stigmer_platform as platform;
 
-/// The last id that was given.
-static LAST: Mutex<u128> = Mutex::new(0);
-
-/// A longer file holds no token, in bytes.
-const MOST: u64 = 4096;
+/// Maximum size of a token file, in bytes.
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// A bearer token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,12 +41,15 @@ impl Token {
 
     /// Reads a token from a file.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let bytes = platform::read_small(path, MOST)?;
+        let bytes = platform::read_small(path, MAX_FILE_BYTES)?;
         let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
         if text.len() < 32 {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("`{}` holds no token; remove it, and a new one is made", path.display()),
+                format!(
+                    "invalid token file `{}`: remove it, and the next start creates a new one",
+                    path.display()
+                ),
             ));
         }
         Ok(Self(text.to_owned()))
@@ -86,25 +85,6 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A new id: the time, then chance, in an alphabet without look-alikes (a ULID in lower case), so that ids sort by age. Those
-/// of one process do so even within a millisecond, and when its clock is set back.
-pub fn new_instance() -> io::Result<String> {
-    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let mut chance = [0_u8; 10];
-    platform::random(&mut chance)?;
-    let millis =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-    let low = chance.iter().fold(0_u128, |value, byte| value << 8 | u128::from(*byte));
-    let value = (millis & 0xffff_ffff_ffff) << 80 | low;
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    let value = value.max(last.wrapping_add(1));
-    *last = value;
-    Ok((0..26)
-        .rev()
-        .map(|place| char::from(ALPHABET[usize::try_from(value >> (5 * place) & 31).unwrap_or(0)]))
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,12 +112,5 @@ mod tests {
         assert!(!token.matches("0123456789abcdef0123456789abcdee"));
         assert!(!token.matches(""));
         assert!(!format!("{token:?}").contains("0123"));
-    }
-
-    #[test]
-    fn instances_differ() {
-        let (a, b) = (new_instance().expect("random"), new_instance().expect("random"));
-        assert_ne!(a, b);
-        assert_eq!(a.len(), 26);
     }
 }

@@ -3,21 +3,18 @@
 //! One type is written on one side and read on the other, and it refuses both unknown and missing keys: the
 //! two ends cannot drift apart in silence, which is what happens to contracts made of environment variables.
 
-use super::environment::{self, Environment};
-use super::redact::Redactor;
-use super::token::Token;
-use crate::config::Config;
+use crate::environment::{self, Environment};
+use crate::line::read_line;
 use crate::model::Model;
+use crate::redact::Redactor;
+use crate::token::Token;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead};
 use std::net::SocketAddr;
 
 /// The version of [`ComponentConfig`].
 pub const CONFIG_SCHEMA: u32 = 3;
-
-/// A line longer than this is refused, whoever sends it.
-pub const MAX_LINE: u64 = 64 * 1024;
 
 /// The exit code that says a restart will not help.
 pub const EXIT_CONFIG: i32 = 78;
@@ -58,16 +55,9 @@ pub struct Agents {
     pub model: Option<Model>,
 }
 
-impl Agents {
-    /// As `config.toml` has it.
-    pub fn of(config: &Config) -> Self {
-        Self { executions: config.agent_runner.executions, model: config.agent_runner.model.clone() }
-    }
-}
-
 impl Default for Agents {
     fn default() -> Self {
-        Self::of(&Config::default())
+        Self { executions: 4, model: None }
     }
 }
 
@@ -164,7 +154,7 @@ impl Handshake {
     }
 }
 
-/// What is told of a text, in bytes. The texts of a failed start together must fit into [`MAX_LINE`], also where JSON needs two
+/// What is told of a text, in bytes. The texts of a failed start together must fit into [`MAX_LINE_BYTES`](crate::line::MAX_LINE_BYTES), also where JSON needs two
 /// bytes for one.
 const MAX_TOLD: usize = 1000;
 
@@ -183,20 +173,6 @@ pub fn shortened(text: &str) -> Cow<'_, str> {
     Cow::Owned(short)
 }
 
-/// `value` as one line that [`read_line`] will read.
-///
-/// # Errors
-/// [`io::ErrorKind::InvalidData`]: it is longer than [`MAX_LINE`].
-pub fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    if line.len() as u64 >= MAX_LINE {
-        let words = format!("a line of {} bytes is too long to be passed on: at most {MAX_LINE}", line.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, words));
-    }
-    Ok(line)
-}
-
 /// What stands on a component's standard output before the component does: which process its attendant has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase", deny_unknown_fields)]
@@ -213,25 +189,6 @@ impl Attending {
     pub fn parse(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
-}
-
-/// Writes `value` as one line, at once: the other side waits for it.
-pub fn write_line(mut to: impl Write, value: &impl Serialize) -> io::Result<()> {
-    to.write_all(&line(value)?)?;
-    to.flush()
-}
-
-/// Reads one line of at most [`MAX_LINE`] bytes.
-pub fn read_line(input: &mut impl BufRead) -> io::Result<String> {
-    let mut line = String::new();
-    let count = input.take(MAX_LINE).read_line(&mut line)?;
-    if count == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    if !line.ends_with('\n') && count as u64 == MAX_LINE {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the line is too long"));
-    }
-    Ok(line)
 }
 
 #[cfg(test)]
@@ -259,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_document_the_writer_and_the_reader_name_the_same_keys() {
-        let page = include_str!("../../docs/component-protocol.md");
+        let page = include_str!("../../../docs/component-protocol.md");
         let section = page
             .split("## Config")
             .nth(1)
@@ -329,26 +286,6 @@ mod tests {
         assert_eq!(said("two\nlines\x1b[2J"), "two\nlines\u{fffd}[2J");
         let long = said(&"é\x1b".repeat(100_000));
         assert!(long.ends_with('…') && long.len() < 2 * MAX_TOLD, "{}", long.len());
-    }
-
-    #[test]
-    fn an_endless_line_is_refused() {
-        let long = vec![b'x'; 100_000];
-        assert!(read_line(&mut long.as_slice()).is_err());
-        assert!(read_line(&mut b"".as_slice()).is_err());
-    }
-
-    #[test]
-    fn what_would_be_refused_is_not_written() {
-        let mut count = 0;
-        for length in 65_500..65_560 {
-            let mut written = Vec::new();
-            if write_line(&mut written, &"x".repeat(length)).is_ok() {
-                count += 1;
-                assert_eq!(read_line(&mut written.as_slice()).expect("it was written").len(), length + 3);
-            }
-        }
-        assert!((1..60).contains(&count), "the limit lies elsewhere: {count}");
     }
 
     #[test]
