@@ -112,7 +112,10 @@ lint-scripts: ## Check the shell scripts
 lint-workflows: ## Check what GitHub runs: its form, its security, and that every step is a command of ours
 	@echo '==> workflows'
 	tools=$$(sh packaging/tools.sh) && $$tools/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml \
-		&& $$tools/zizmor --quiet --offline --persona pedantic .github/workflows && $$tools/python packaging/lint-workflows.py .github/workflows/*.yml
+		&& $$tools/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml \
+		&& $$tools/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml \
+		&& $$tools/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml \
+		&& $$tools/zizmor --quiet --offline --persona pedantic .github && $$tools/python packaging/lint-workflows.py .github/workflows/*.yml
 
 bench: build ## Run the benchmarks against their peers and print them; PUBLISH=1 writes docs/benchmarks.md and its plot
 	@echo '==> peers: b3sum, dotslash'
