@@ -69,7 +69,7 @@ test-releases: test-tools
 
 test-rust: build test-releases
 	@echo '==> tests of stigmer, with the small generated payload and with the real one'
-	STIGMER_REAL=$(CURDIR)/$(CARRIER) STIGMER_TEST_RELEASES=$(CURDIR)/build/test-releases $(CARGO) test --locked --no-fail-fast
+	STIGMER_REAL=$(CURDIR)/$(CARRIER) STIGMER_TEST_RELEASES=$(CURDIR)/build/test-releases $(CARGO) test --locked --workspace --no-fail-fast
 
 check: ## Run the lints, build the documentation, check licences and the dependency graph
 	@echo '==> lints'
@@ -160,7 +160,7 @@ man: host ## Write the man pages to build/man
 	@ls build/man
 
 soak: build test-tools ## Run the long hunts: every kill point, every full disk, many rounds of every race
-	STIGMER_SOAK=1 STIGMER_REAL=$(CURDIR)/$(CARRIER) $(CARGO) test --locked --release
+	STIGMER_SOAK=1 STIGMER_REAL=$(CURDIR)/$(CARRIER) $(CARGO) test --locked --workspace --release
 
 clean: ## Remove everything that was built
 	rm -rf target dist build
