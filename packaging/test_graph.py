@@ -88,11 +88,11 @@ class GraphTest(unittest.TestCase):
     def test_reports_an_arrow_that_does_not_point_down(self) -> None:
         self.assertEqual(graph.upward({"store": {"bundle"}, "cli": {"store"}}), [])
         self.assertEqual(
-            graph.upward({"bundle": {"store"}, "protocol": {"platform"}, "unheard-of": set()}),
+            graph.upward({"bundle": {"store"}, "platform": {"protocol"}, "unheard-of": set()}),
             [
                 "unheard-of has no place in ORDER",
                 "bundle -> store: not below it in ORDER",
-                "protocol -> platform: not below it in ORDER",
+                "platform -> protocol: not below it in ORDER",
             ],
         )
 
