@@ -16,7 +16,7 @@ fn a_failure_of_the_supervisor_itself_reaches_the_person() {
     std::fs::write(platform.home.join("run/token"), "").expect("written");
     let output = platform.try_start(&[]);
     assert_eq!(output.status.code(), Some(74), "{}", text(&output));
-    assert!(text(&output).contains("run/token` holds no token"), "{}", text(&output));
+    assert!(text(&output).contains("run/token`: remove it"), "{}", text(&output));
     // It did not stay behind as one that crashed.
     let status = platform.run(&["server", "status"]);
     assert!(!text(&status).contains("crashed"), "{}", text(&status));

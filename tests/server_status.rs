@@ -113,7 +113,7 @@ fn a_failure_of_the_supervisor_itself_is_remembered() {
     assert!(!platform.try_start(&[]).status.success());
     let (report, words) = down(&platform);
     assert_eq!(report["state"], "start-failed");
-    assert!(words.contains("run/token` holds no token"), "{words}");
+    assert!(words.contains("invalid token file") && words.contains("run/token`"), "{words}");
     platform.assert_clean();
 }
 
