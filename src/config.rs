@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-use stigmer_protocol::component::Agents;
+use stigmer_protocol::component::AgentRunnerSettings;
 
 /// The configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -198,9 +198,12 @@ impl Config {
         toml::from_str(&text).map_err(|source| ConfigError::Syntax { path, source: Box::new(source) })
     }
 
-    /// The settings of the agent-runner, as its config line has them.
-    pub fn agents(&self) -> Agents {
-        Agents { executions: self.agent_runner.executions, model: self.agent_runner.model.clone() }
+    /// Returns the settings of the agent-runner, as its config line has them.
+    pub fn agent_runner_settings(&self) -> AgentRunnerSettings {
+        AgentRunnerSettings {
+            executions: self.agent_runner.executions,
+            model: self.agent_runner.model.clone(),
+        }
     }
 }
 

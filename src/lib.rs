@@ -3,8 +3,9 @@
 //! The library of the executable, from the top down. An arrow points down only:
 //!
 //! - [`cli`]: what a person types and sees. Parses, dispatches, renders one error type, owns every exit code.
-//! - [`services`]: the server and the workflow runner as library code, one `run(config)` each.
+//! - [`components`]: the table of the components that ship.
 //! - [`supervise`]: starts, watches and stops the processes of `stigmer server`.
+//! - [`services`]: the server and the workflow runner as library code, one `run(config)` each.
 //! - [`component`]: a component's name to a ready path: from the bundle or from a local override.
 //! - [`config`], [`home`], [`build_info`]: the settings, the paths, and the facts built into the executable.
 //!
@@ -15,6 +16,7 @@
 pub mod build_info;
 pub mod cli;
 pub mod component;
+pub mod components;
 pub mod config;
 pub mod home;
 pub mod services;

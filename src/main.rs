@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    stigmer::cli::run(std::env::args_os())
+    stigmer::cli::run(std::env::args_os(), stigmer::components::SHIPPED)
 }

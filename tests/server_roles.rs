@@ -39,7 +39,7 @@ fn config(platform: &Platform, component: &str, url: &str) -> Value {
         "work_dir": platform.home.join("work").display().to_string(),
         "heartbeat_ms": 50,
         "environment": {},
-        "agents": {"executions": 4, "model": null},
+        "settings": {},
     })
 }
 

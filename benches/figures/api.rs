@@ -46,7 +46,7 @@ impl Server {
         let config = json!({
             "schema": stigmer::protocol::component::CONFIG_SCHEMA, "component": "stigmer-server", "instance": "i",
             "server_url": "http://127.0.0.1:0", "token": TOKEN, "work_dir": work_dir.display().to_string(),
-            "heartbeat_ms": 5000, "environment": {}, "agents": {"executions": 4, "model": null},
+            "heartbeat_ms": 5000, "environment": {}, "settings": {},
         });
         let mut child = Command::new(Context::bare())
             .args(["internal-server", "--supervised"])

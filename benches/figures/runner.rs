@@ -48,7 +48,7 @@ fn until_ready(program: &Path, server_url: &str, work_dir: &Path) -> Outcome<Dur
     let config = serde_json::json!({
         "schema": CONFIG_SCHEMA, "component": "agent-runner", "instance": "bench", "server_url": server_url, "token": "bench",
         "work_dir": work_dir, "heartbeat_ms": 1000, "environment": {},
-        "agents": {"executions": 4, "model": null},
+        "settings": {"executions": 4, "model": null},
     });
     let start = Instant::now();
     let mut command = Command::new(program);

@@ -4,6 +4,7 @@ mod collect;
 mod verify;
 
 use super::progress::Shown;
+use super::time::coarse_age;
 use super::{Exit, Failure, Outcome, Output};
 use crate::bundle::{Carrier, Digest};
 use crate::component;
@@ -194,25 +195,15 @@ impl List {
                 entry.version.clone(),
                 entry.digest.short(),
                 size,
-                ago(entry.last_use),
+                coarse_age(
+                    entry.last_use.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+                ),
                 by,
             ]
         });
         let rows: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
         output.table(&rows)?;
         Ok(0)
-    }
-}
-
-/// How long ago a time is, coarsely.
-fn ago(seconds: Option<u64>) -> String {
-    let Some(seconds) = seconds else { return "?".to_owned() };
-    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    let age = SystemTime::now().duration_since(then).unwrap_or_default().as_secs();
-    match age {
-        0..7200 => "now".to_owned(),
-        7200..172_800 => format!("{} h ago", age / 3600),
-        _ => format!("{} days ago", age / 86_400),
     }
 }
 

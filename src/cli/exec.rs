@@ -82,8 +82,3 @@ fn cannot_start(program: &Path, error: &io::Error) -> Failure {
         _ => Failure::new(Exit::Failed, text),
     }
 }
-
-/// `1 file`, `2 files`.
-pub(super) fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}

@@ -1,7 +1,7 @@
 //! What is generated from the command line's definition, so that it cannot drift from it: completions and man pages.
 
-use super::{Cli, Outcome};
-use clap::CommandFactory;
+use super::{Outcome, command};
+use crate::supervise::components::Components;
 use clap_complete::Shell;
 use std::path::PathBuf;
 
@@ -12,9 +12,9 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, components: Components) -> Outcome {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "stigmer", &mut script);
+        clap_complete::generate(self.shell, &mut command(components), "stigmer", &mut script);
         super::Output::new(false).line(String::from_utf8_lossy(&script).trim_end())?;
         Ok(0)
     }
@@ -28,9 +28,9 @@ pub(super) struct ManPages {
 }
 
 impl ManPages {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, components: Components) -> Outcome {
         fs_err::create_dir_all(&self.directory)?;
-        clap_mangen::generate_to(Cli::command(), &self.directory)?;
+        clap_mangen::generate_to(command(components), &self.directory)?;
         Ok(0)
     }
 }

@@ -4,19 +4,20 @@
 //! who looks for them has a reason. Each role is library code with one `run(config)`; what is done here is only
 //! to find the config: on standard input if a supervisor started it, from the flags if a person did.
 
-use super::server::absolute;
+use super::server::local_builds;
 use super::{Exit, Failure, Outcome, Output};
 use crate::config::Config;
 use crate::home::Home;
-use crate::services::role::{self, Leash};
-use crate::services::{ServiceError, server, workflow_runner};
-use crate::supervise::supervisor::{self, HEARTBEAT_MS, Place, SERVER, WORKFLOW_RUNNER};
-use crate::supervise::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
-use clap::Subcommand;
+use crate::services::role::{self, RoleFn, StartedBy};
+use crate::services::{ServiceError, workflow_runner};
+use crate::supervise::components::{ComponentSpec, Components, Contact, Source};
+use crate::supervise::supervisor::{self, HEARTBEAT_MS};
+use crate::supervise::{LaunchConfig, LaunchEvent, Place, StartFailure, SuperviseError};
+use clap::{ArgMatches, Args as _, FromArgMatches, Subcommand};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use stigmer_protocol::component::{Agents, CONFIG_SCHEMA, ComponentConfig};
+use stigmer_protocol::component::{CONFIG_SCHEMA, ComponentConfig};
 use stigmer_protocol::environment::Environment;
 use stigmer_protocol::line::write_line;
 use stigmer_protocol::token::Token;
@@ -26,12 +27,6 @@ pub(super) enum Command {
     /// Run the supervisor in the foreground
     #[command(name = "internal-supervisor", hide = true)]
     Supervisor(SupervisorArgs),
-    /// Run stigmer-server by itself
-    #[command(name = "internal-server", hide = true)]
-    Server(ServerArgs),
-    /// Run the workflow runner by itself
-    #[command(name = "internal-workflow-runner", hide = true)]
-    WorkflowRunner(WorkflowRunnerArgs),
     /// Run a program, and end everything it started when it ends
     #[command(name = "internal-attendant", hide = true)]
     Attendant(AttendantArgs),
@@ -48,9 +43,9 @@ pub(super) struct SupervisorArgs {
     /// The port to listen on (0: any that is free) [default: from config.toml, else 7234]
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// Run this agent-runner instead of the bundled one
+    /// Run this agent-runner instead of the bundled one (NAME=PATH: this local build of the component NAME)
     #[arg(long, value_name = "PATH")]
-    use_local_binary: Option<PathBuf>,
+    use_local_binary: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,7 +62,7 @@ pub(super) struct ServerArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct WorkflowRunnerArgs {
+pub(super) struct WorkerArgs {
     /// Take the config from standard input, and end with it
     #[arg(long, exclusive = true)]
     supervised: bool,
@@ -90,11 +85,9 @@ pub(super) struct AttendantArgs {
 }
 
 impl Command {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, components: Components) -> Outcome {
         match self {
-            Self::Supervisor(args) => args.run(),
-            Self::Server(args) => args.run(),
-            Self::WorkflowRunner(args) => args.run(),
+            Self::Supervisor(args) => args.run(components),
             Self::Attendant(args) => args.run(),
             Self::UpdateCheck => super::notice::find_out(),
         }
@@ -102,22 +95,23 @@ impl Command {
 }
 
 impl SupervisorArgs {
-    fn run(self) -> Outcome {
+    fn run(self, components: Components) -> Outcome {
         let home = Home::from_env()?;
         let config = if self.supervised {
             LaunchConfig::read(&mut io::stdin().lock())?
         } else {
             let settings = Config::read(&home)?;
-            let local = self.use_local_binary.as_deref().map(absolute).transpose()?;
+            let local = local_builds(&self.use_local_binary, components)?;
             fs_err::create_dir_all(home.root())?;
-            LaunchConfig::new(&home, &settings, self.port.unwrap_or(settings.server.port), local.as_deref())?
+            let port = self.port.unwrap_or(settings.server.port);
+            LaunchConfig::new(&home, &settings, components, port, &local)?
         };
         let supervised = self.supervised;
         let report = move |event: &LaunchEvent| {
             // A launcher that went away does not hear the rest; that is its own affair.
             let _ = write_line(io::stdout().lock(), event);
         };
-        match supervisor::run(&home, config, Place::Background, Box::new(report)) {
+        match supervisor::run(&home, config, components, Place::Background, Box::new(report)) {
             Ok(()) => Ok(0),
             Err(error) if supervised => {
                 // A component's failure the launcher has heard already; ours it must hear now, and says it to the person.
@@ -135,49 +129,93 @@ impl SupervisorArgs {
     }
 }
 
-impl ServerArgs {
-    fn run(self) -> Outcome {
-        if self.supervised {
-            return supervised(SERVER, server::run);
+/// A role of this executable, as the command line asks for it.
+#[derive(Debug)]
+pub(super) struct Role {
+    spec: &'static ComponentSpec,
+    run: RoleFn,
+    args: RoleArgs,
+}
+
+/// Flags of a role, which depend on its relation to the API.
+#[derive(Debug)]
+enum RoleArgs {
+    Server(ServerArgs),
+    Worker(WorkerArgs),
+}
+
+/// Adds a hidden command for every role of the table.
+pub(super) fn add_roles(command: clap::Command, components: Components) -> clap::Command {
+    components.iter().fold(command, |command, spec| {
+        let Source::Role { command: name, .. } = spec.source else { return command };
+        let role = clap::Command::new(name).about(format!("Run {} by itself", spec.name)).hide(true);
+        command.subcommand(match spec.contact {
+            Contact::Api => ServerArgs::augment_args(role),
+            Contact::Worker | Contact::None => WorkerArgs::augment_args(role),
+        })
+    })
+}
+
+/// Finds the role that the command line asks for.
+///
+/// # Errors
+/// Its flags are wrong.
+pub(super) fn role(matches: &ArgMatches, components: Components) -> Result<Option<Role>, clap::Error> {
+    let Some((name, matches)) = matches.subcommand() else { return Ok(None) };
+    let Some((spec, run)) = components.role(name) else { return Ok(None) };
+    let args = match spec.contact {
+        Contact::Api => RoleArgs::Server(ServerArgs::from_arg_matches(matches)?),
+        Contact::Worker | Contact::None => RoleArgs::Worker(WorkerArgs::from_arg_matches(matches)?),
+    };
+    Ok(Some(Role { spec, run, args }))
+}
+
+impl Role {
+    /// Runs the role until it is asked to end.
+    pub(super) fn run(self) -> Outcome {
+        let is_supervised = match &self.args {
+            RoleArgs::Server(args) => args.supervised,
+            RoleArgs::Worker(args) => args.supervised,
+        };
+        if is_supervised {
+            return supervised(self.spec.name, self.run);
         }
         let home = Home::from_env()?;
-        let port = match self.port {
-            Some(port) => port,
-            None => Config::read(&home)?.server.port,
+        let settings = Config::read(&home)?;
+        let (config, activity) = match self.args {
+            RoleArgs::Server(args) => (args.config(&home, self.spec, &settings)?, "serving"),
+            RoleArgs::Worker(args) => (args.config(&home, self.spec, &settings)?, "working"),
         };
-        let config = ComponentConfig {
-            schema: CONFIG_SCHEMA,
-            component: SERVER.to_owned(),
-            instance: stigmer_protocol::id::generate()?,
-            server_url: format!("http://127.0.0.1:{port}"),
-            token: token(&home, self.token_file.as_deref())?,
-            work_dir: home.data().join(SERVER).display().to_string(),
-            heartbeat_ms: HEARTBEAT_MS,
-            environment: Environment::default(),
-            agents: Agents::default(),
-        };
-        Output::new(false).note("serving until Ctrl-C");
-        alone(server::run(&config, Leash::Alone))
+        Output::new(false).note(format_args!("{activity} until Ctrl-C"));
+        (self.run)(&config, StartedBy::Person).map(|()| 0).map_err(Failure::from)
     }
 }
 
-impl WorkflowRunnerArgs {
-    fn run(self) -> Outcome {
-        if self.supervised {
-            return supervised(WORKFLOW_RUNNER, workflow_runner::run);
-        }
-        let home = Home::from_env()?;
-        let mut config = ComponentConfig {
-            schema: CONFIG_SCHEMA,
-            component: WORKFLOW_RUNNER.to_owned(),
-            instance: self.instance.clone().unwrap_or_default(),
-            server_url: self.server.unwrap_or_default(),
-            token: token(&home, self.token_file.as_deref())?,
-            work_dir: home.data().join(WORKFLOW_RUNNER).display().to_string(),
-            heartbeat_ms: HEARTBEAT_MS,
-            environment: Environment::default(),
-            agents: Agents::default(),
-        };
+impl ServerArgs {
+    fn config(
+        self,
+        home: &Home,
+        spec: &ComponentSpec,
+        settings: &Config,
+    ) -> Result<ComponentConfig, Failure> {
+        let port = self.port.unwrap_or(settings.server.port);
+        let token = token(home, self.token_file.as_deref())?;
+        let url = format!("http://127.0.0.1:{port}");
+        Ok(component_config(home, spec, settings, stigmer_protocol::id::generate()?, url, token))
+    }
+}
+
+impl WorkerArgs {
+    fn config(
+        self,
+        home: &Home,
+        spec: &ComponentSpec,
+        settings: &Config,
+    ) -> Result<ComponentConfig, Failure> {
+        let token = token(home, self.token_file.as_deref())?;
+        let instance = self.instance.clone().unwrap_or_default();
+        let url = self.server.unwrap_or_default();
+        let mut config = component_config(home, spec, settings, instance, url, token);
         config.server_address().map_err(|error| {
             Failure::from_error(Exit::Usage, &error)
                 .hint("--server takes what `internal-server` prints as its address")
@@ -185,8 +223,29 @@ impl WorkflowRunnerArgs {
         if self.instance.is_none() {
             config.instance = workflow_runner::instance_of(&config)?;
         }
-        Output::new(false).note("working until Ctrl-C");
-        alone(workflow_runner::run(&config, Leash::Alone))
+        Ok(config)
+    }
+}
+
+/// The config of a role that a person starts. It receives no secrets.
+fn component_config(
+    home: &Home,
+    spec: &ComponentSpec,
+    settings: &Config,
+    instance: String,
+    server_url: String,
+    token: Token,
+) -> ComponentConfig {
+    ComponentConfig {
+        schema: CONFIG_SCHEMA,
+        component: spec.name.to_owned(),
+        instance,
+        server_url,
+        token,
+        work_dir: home.data().join(spec.name).display().to_string(),
+        heartbeat_ms: HEARTBEAT_MS,
+        environment: Environment::default(),
+        settings: (spec.settings)(settings),
     }
 }
 
@@ -220,8 +279,8 @@ fn token(home: &Home, file: Option<&Path>) -> Result<Token, Failure> {
 }
 
 /// A role that a supervisor started: it is told everything on standard input, and tells of a failure on standard output.
-fn supervised(name: &str, run: fn(&ComponentConfig, Leash) -> Result<(), ServiceError>) -> Outcome {
-    let outcome = role::read_config(name).and_then(|config| run(&config, Leash::Supervised));
+fn supervised(name: &str, run: RoleFn) -> Outcome {
+    let outcome = role::read_config(name).and_then(|config| run(&config, StartedBy::Supervisor));
     match outcome {
         Ok(()) => Ok(0),
         Err(error) => {
@@ -229,10 +288,6 @@ fn supervised(name: &str, run: fn(&ComponentConfig, Leash) -> Result<(), Service
             Err(error.into())
         }
     }
-}
-
-fn alone(outcome: Result<(), ServiceError>) -> Outcome {
-    outcome.map(|()| 0).map_err(Failure::from)
 }
 
 impl From<ServiceError> for Failure {

@@ -20,11 +20,13 @@ mod resources;
 mod run;
 mod self_update;
 mod server;
+mod time;
 
 pub use failure::{Exit, Failure};
 pub use output::Output;
 
-use clap::{Parser, Subcommand};
+use crate::supervise::components::Components;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -76,6 +78,12 @@ enum Command {
     Internal(internal::Command),
 }
 
+/// Describes the whole command line of an executable with these components: each role has a hidden command.
+fn command(components: Components) -> clap::Command {
+    let command = Cli::command().mut_subcommand("server", |server| server::describe(server, components));
+    internal::add_roles(command, components)
+}
+
 impl Command {
     /// Whether a person types it and reads what it says, so that there is room for a remark behind it.
     fn is_for_people(&self) -> bool {
@@ -83,8 +91,8 @@ impl Command {
     }
 }
 
-/// Runs the command line `args`, renders what comes of it, and says how to exit.
-pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+/// Runs the command line `args` of an executable with these components, renders the outcome, and returns the exit code.
+pub fn run(args: impl Iterator<Item = OsString>, components: Components) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     // The hot path comes first: no option parser is built for a start that only reads a stamp.
     if let Some(outcome) = exec::fast_path(&args) {
@@ -92,10 +100,17 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
     // Behind `--` stand the arguments of a component.
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
-    match Cli::try_parse_from(&args) {
-        Ok(cli) => {
+    let parsed = command(components).try_get_matches_from(&args).and_then(|matches| {
+        match internal::role(&matches, components)? {
+            Some(role) => Ok(Err(role)),
+            None => Cli::from_arg_matches(&matches).map(Ok),
+        }
+    });
+    match parsed {
+        Ok(Err(role)) => finish(role.run(), json),
+        Ok(Ok(cli)) => {
             let is_for_people = !json && cli.command.is_for_people();
-            let code = finish(dispatch(cli.command), json);
+            let code = finish(dispatch(cli.command, components), json);
             if is_for_people {
                 notice::after_command();
             }
@@ -109,9 +124,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Outcome {
+fn dispatch(command: Command, components: Components) -> Outcome {
     match command {
-        Command::Server(args) => args.run(),
+        Command::Server(args) => args.run(components),
         Command::Apply(args) => args.run(),
         Command::Run(args) => args.run(),
         Command::Execution(args) => args.run(),
@@ -120,12 +135,12 @@ fn dispatch(command: Command) -> Outcome {
         Command::Delete(args) => args.run(),
         Command::Exec(args) => args.run(),
         Command::Cache(args) => args.run(),
-        Command::Doctor(args) => args.run(),
+        Command::Doctor(args) => args.run(components),
         Command::Bundle(args) => args.run(),
         Command::SelfUpdate(args) => args.run(),
-        Command::Completions(args) => args.run(),
-        Command::ManPages(args) => args.run(),
-        Command::Internal(command) => command.run(),
+        Command::Completions(args) => args.run(components),
+        Command::ManPages(args) => args.run(components),
+        Command::Internal(command) => command.run(components),
     }
 }
 
@@ -143,10 +158,8 @@ fn finish(outcome: Outcome, json: bool) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command(crate::components::SHIPPED).debug_assert();
     }
 }

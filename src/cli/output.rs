@@ -109,6 +109,16 @@ pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     text.chars().map(|c| if is_order(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
+/// Formats a value for a table; `-` if there is none.
+pub(super) fn dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Formats a count with its noun: `1 file`, `2 files`.
+pub(super) fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,8 @@
 use super::apply::address;
 use super::execution::name;
 use super::run::kind;
-use super::server::status::ago;
 use super::{Failure, Outcome, Output, api};
+use crate::cli::time::ago;
 use crate::resource::Kind;
 use crate::resource::source::to_yaml;
 use crate::services::client::Api;

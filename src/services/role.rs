@@ -8,13 +8,16 @@ use stigmer_protocol::component::{ComponentConfig, Handshake};
 use stigmer_protocol::line::write_line;
 use tokio::sync::oneshot;
 
-/// What ends a role.
+/// The code of a role: runs until it is asked to end.
+pub type RoleFn = fn(&ComponentConfig, StartedBy) -> Result<(), ServiceError>;
+
+/// Who started a role, which decides what ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leash {
-    /// The end of standard input, or a signal: a supervisor holds the other end.
-    Supervised,
-    /// A signal only: a person started it.
-    Alone,
+pub enum StartedBy {
+    /// A supervisor: the end of standard input, or a signal, ends the role.
+    Supervisor,
+    /// A person: only a signal ends the role.
+    Person,
 }
 
 /// Reads the config a supervisor sends, and makes the directory it names.
@@ -37,37 +40,37 @@ pub fn say_failed(error: &ServiceError) {
     let _ = write_line(io::stdout().lock(), &handshake);
 }
 
-/// How much time there is for an end in good order.
+/// How a role is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Haste {
-    /// Whoever asked waits for it.
-    None,
-    /// The supervisor is gone: whoever starts the next one expects nobody here.
-    Great,
+pub enum Shutdown {
+    /// It finishes its work; the supervisor waits for that.
+    Graceful,
+    /// The supervisor is gone: the next one must not meet this process.
+    Immediate,
 }
 
-impl Haste {
-    /// How long to wait for something that would take at most `usual`.
-    pub fn limit(self, usual: Duration) -> Duration {
+impl Shutdown {
+    /// Returns the time that work of at most `usual` may take.
+    pub fn grace(self, usual: Duration) -> Duration {
         match self {
-            Self::None => usual,
-            Self::Great => usual.min(Duration::from_millis(500)),
+            Self::Graceful => usual,
+            Self::Immediate => usual.min(Duration::from_millis(500)),
         }
     }
 }
 
-/// Waits until it is time to end, and says in what haste.
-pub async fn time_to_end(leash: Leash) -> Haste {
+/// Waits until the role is asked to end.
+pub async fn shutdown_requested(started_by: StartedBy) -> Shutdown {
     tokio::select! {
         // Where there are no signals, this is also how one is asked to end.
-        () = end_of_input(leash) => if cfg!(unix) { Haste::Great } else { Haste::None },
-        () = signal() => Haste::None,
+        () = end_of_input(started_by) => if cfg!(unix) { Shutdown::Immediate } else { Shutdown::Graceful },
+        () = signal() => Shutdown::Graceful,
     }
 }
 
 /// Standard input cannot be waited for in the same way on every system, except by a thread that reads it.
-async fn end_of_input(leash: Leash) {
-    if leash == Leash::Alone {
+async fn end_of_input(started_by: StartedBy) {
+    if started_by == StartedBy::Person {
         return std::future::pending().await;
     }
     let (sender, receiver) = oneshot::channel();

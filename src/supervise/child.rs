@@ -5,8 +5,9 @@
 //! the log. Three streams every system gives every process; nothing has to be passed by number or by name.
 
 use super::environment;
+use super::identity::Identity;
+use super::instance::{INSTANCE_VARIABLE, mark};
 use super::logs::{Sink, pump};
-use super::state::Identity;
 use crate::platform::{self, ParentDeath};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -187,14 +188,6 @@ impl Running {
     fn is_gone(&self) -> bool {
         platform::process_started(self.pid) != self.started
     }
-}
-
-/// The environment variable that says of a process, and of all it starts, which run of a supervisor it belongs to.
-pub const INSTANCE_VARIABLE: &str = "STIGMER_INSTANCE";
-
-/// What stands in the environment of every process of this run.
-pub fn mark(instance: &str) -> String {
-    format!("{INSTANCE_VARIABLE}={instance}")
 }
 
 /// After the process itself is gone, a process it left behind may hold its pipes open; they are not waited for longer.

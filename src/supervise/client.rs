@@ -1,8 +1,9 @@
 //! The asking side of the control socket. Blocking: a command asks one question and ends.
 
 use super::control::{Command, Reply, Request, Status};
+use super::identity::Identity;
 use super::last_end::{LastEnd, Why};
-use super::state::{Identity, ServerState, end_leftovers, half_written, last_sign_of_life};
+use super::state::{ServerState, end_leftovers, half_written, last_sign_of_life};
 use super::{StartFailure, SuperviseError, lock};
 use crate::home::Home;
 use crate::platform;
@@ -13,10 +14,10 @@ use stigmer_protocol::line::{read_line, write_line};
 use stigmer_protocol::token::Token;
 
 /// How long a supervisor may take to answer. It has nothing else to do.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a supervisor that stops may say nothing. It speaks every second; more than that is for a busy machine.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const STOP_SILENCE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is found when a home's supervisor is looked for.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub enum Found {
 
 /// Asks the supervisor of `home` what runs.
 pub fn look(home: &Home) -> Found {
-    let patience = Instant::now() + PATIENCE;
+    let limit = Instant::now() + ANSWER_TIMEOUT;
     loop {
         match ServerState::find(home) {
             Ok(Some(state)) => return look_at(home, state),
@@ -58,7 +59,7 @@ pub fn look(home: &Home) -> Found {
         // It writes its file right after it took its lock, and removes it right before it lets go.
         match lock::holder_of_server(home) {
             None => return Found::Absent,
-            Some(pid) if Instant::now() >= patience => return Found::Hung { pid },
+            Some(pid) if Instant::now() >= limit => return Found::Hung { pid },
             Some(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
@@ -69,7 +70,7 @@ pub fn look(home: &Home) -> Found {
 /// # Errors
 /// Somebody is starting the platform right now.
 pub fn end_remains(home: &Home) -> Result<bool, SuperviseError> {
-    let _lock = lock::server(home, PATIENCE)?;
+    let _lock = lock::server(home, ANSWER_TIMEOUT)?;
     let ended = end_leftovers(home);
     if let Some(state) = ServerState::read(home) {
         let mut end = LastEnd::now(&state.instance, Why::Crashed);
@@ -99,7 +100,7 @@ pub fn tidy(home: &Home) {
 /// It cannot be ended.
 pub fn end_hung(home: &Home, state: &ServerState, by: &str) -> Result<(), SuperviseError> {
     let Identity { pid, started, .. } = state.identity;
-    if state.identity.is_alive() && !platform::end_tree(pid, started, STOP_PATIENCE).left.is_empty() {
+    if state.identity.is_alive() && !platform::end_tree(pid, started, STOP_SILENCE_LIMIT).left.is_empty() {
         return Err(SuperviseError::Hung { pid });
     }
     end_remains(home)?;
@@ -118,7 +119,7 @@ pub fn end_nameless(home: &Home, pid: u32, by: &str) -> Result<(), SuperviseErro
     let Some(identity) = Identity::of(pid).filter(|_| lock::server_is_held_by(home, pid)) else {
         return Err(SuperviseError::Unconfirmed { pid });
     };
-    if !platform::end_tree(pid, identity.started, STOP_PATIENCE).left.is_empty() {
+    if !platform::end_tree(pid, identity.started, STOP_SILENCE_LIMIT).left.is_empty() {
         return Err(SuperviseError::Hung { pid });
     }
     end_remains(home)?;
@@ -134,7 +135,7 @@ fn note_end(home: &Home, instance: &str, by: &str) {
 
 fn look_at(home: &Home, state: ServerState) -> Found {
     let mut answer = None;
-    let outcome = ask(home, &state, Command::Status, None, PATIENCE, |reply| {
+    let outcome = ask(home, &state, Command::Status, None, ANSWER_TIMEOUT, |reply| {
         if let Reply::Status(status) = reply {
             answer = Some(status.clone());
         }
@@ -191,7 +192,7 @@ pub fn await_start(home: &Home, state: &ServerState, limit: Duration) -> io::Res
         _ => {}
     })?;
     // Of a supervisor on its way out, nothing is left only when it is gone itself.
-    if !matches!(awaited, Awaited::Runs(_)) && !state.identity.wait_for_end(STOP_PATIENCE) {
+    if !matches!(awaited, Awaited::Runs(_)) && !state.identity.wait_for_end(STOP_SILENCE_LIMIT) {
         return Err(io::ErrorKind::TimedOut.into());
     }
     Ok(awaited)
@@ -222,21 +223,21 @@ pub fn stop(
         Manner::Asked => Command::Stop,
         Manner::Now => Command::Kill,
     };
-    ask(home, state, command, Some(by), STOP_PATIENCE, |reply| {
+    ask(home, state, command, Some(by), STOP_SILENCE_LIMIT, |reply| {
         if let Reply::Stopping { waiting_for } = reply {
             waiting(waiting_for);
         }
     })?;
-    if state.identity.wait_for_end(STOP_PATIENCE) { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+    if state.identity.wait_for_end(STOP_SILENCE_LIMIT) { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
 }
 
-/// Sends one command, and hears every answer until the supervisor hangs up. Between two answers it may take `patience`.
+/// Sends one command, and hears every answer until the supervisor hangs up. Between two answers it may take `limit`.
 fn ask(
     home: &Home,
     state: &ServerState,
     command: Command,
     by: Option<&str>,
-    patience: Duration,
+    limit: Duration,
     mut hear: impl FnMut(&Reply),
 ) -> io::Result<()> {
     // The port may belong to a stranger by now, and a stranger must not be told the token.
@@ -244,9 +245,9 @@ fn ask(
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     let token = Token::read(&home.run().join("token"))?;
-    let stream = TcpStream::connect_timeout(&state.control, PATIENCE)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&state.control, ANSWER_TIMEOUT)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
     stream.set_nodelay(true)?;
     write_line(&stream, &Request { token, command, by: by.map(str::to_owned) })?;
     let mut answers = BufReader::new(stream);

@@ -6,7 +6,9 @@
 use super::StartFailure;
 use super::lifecycle::Phase;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use stigmer_protocol::line::MAX_LINE_BYTES;
@@ -88,12 +90,12 @@ pub struct Status {
     pub url: Option<String>,
     /// The port that was asked for.
     pub port: u16,
-    /// The local agent runner, if one was given.
+    /// The local build of the first bundled component, if one was given. [`ComponentStatus::local_binary`] has it for each.
     pub local_binary: Option<String>,
-    /// Under which name that one was published, if it was fetched from where releases are.
+    /// Name under which that build was published, if it was.
     #[serde(default)]
     pub runner: Option<String>,
-    /// The digest of the agent runner's payload, if it came out of a bundle.
+    /// Digest of the payload of the first bundled component, if it came from a bundle.
     pub payload: Option<String>,
     /// Whether it is stopping.
     pub stopping: bool,
@@ -107,6 +109,19 @@ impl Status {
     /// Whether every component is ready.
     pub fn is_ready(&self) -> bool {
         !self.stopping && self.components.iter().all(|c| c.phase == Phase::Ready)
+    }
+
+    /// Returns the local builds in use, by component. A supervisor of an older version knows one only, that of `default`.
+    pub fn local_binaries(&self, default: Option<&str>) -> BTreeMap<String, PathBuf> {
+        let mut found: BTreeMap<String, PathBuf> = self
+            .components
+            .iter()
+            .filter_map(|one| Some((one.name.clone(), one.local_binary.clone()?.into())))
+            .collect();
+        if let (true, Some(name), Some(path)) = (found.is_empty(), default, &self.local_binary) {
+            found.insert(name.to_owned(), path.into());
+        }
+        found
     }
 }
 
@@ -150,6 +165,12 @@ pub struct ComponentStatus {
     /// The digest of its payload, if it came from the bundle.
     #[serde(default)]
     pub payload: Option<String>,
+    /// Path of the local build in place of the bundled component, if one was given.
+    #[serde(default)]
+    pub local_binary: Option<String>,
+    /// Name under which that build was published, if it was.
+    #[serde(default)]
+    pub published_as: Option<String>,
     /// The memory it occupies.
     pub memory_bytes: Option<u64>,
     /// Its log file.
@@ -180,11 +201,11 @@ pub struct Asked {
     pub replies: mpsc::Sender<Reply>,
 }
 
-/// A client that says nothing for so long is dropped.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for a client to send its request, and to take an answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More clients than this wait.
-pub(super) const CLIENTS: usize = 32;
+/// Maximum number of clients that are served at a time; others wait.
+pub(super) const MAX_CLIENTS: usize = 32;
 
 /// Accepts clients for ever, and passes on what they rightly ask.
 ///
@@ -214,7 +235,7 @@ async fn converse(mut stream: TcpStream, token: &Token, asked: &mpsc::Sender<Ask
     let (read, mut write) = stream.split();
     let mut line = Vec::new();
     let mut limited = BufReader::new(read.take(MAX_LINE_BYTES));
-    let request = match tokio::time::timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await {
+    let request = match tokio::time::timeout(CLIENT_TIMEOUT, limited.read_until(b'\n', &mut line)).await {
         Err(_) => return Ok(()),
         Ok(outcome) => {
             outcome?;
@@ -242,7 +263,7 @@ async fn converse(mut stream: TcpStream, token: &Token, asked: &mpsc::Sender<Ask
 async fn send(to: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
-    tokio::time::timeout(PATIENCE, to.write_all(&line))
+    tokio::time::timeout(CLIENT_TIMEOUT, to.write_all(&line))
         .await
         .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
@@ -256,8 +277,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
         let (sender, mut asked) = mpsc::channel::<Asked>(1);
-        let server =
-            tokio::spawn(serve(listener, Token::from("secret"), sender, Arc::new(Semaphore::new(CLIENTS))));
+        let server = tokio::spawn(serve(
+            listener,
+            Token::from("secret"),
+            sender,
+            Arc::new(Semaphore::new(MAX_CLIENTS)),
+        ));
         let answerer = tokio::spawn(async move {
             while let Some(question) = asked.recv().await {
                 let _ = question.replies.send(Reply::Stopped).await;

@@ -2,11 +2,12 @@
 //!
 //! An environment is inherited by everybody below, shown by `ps e`, and may be of any size. So the platform's processes get
 //! what is on a list (`plain`) and nothing else, and the variables that may hold a secret go another way: the
-//! launcher reads them ([`for_runners`]), and they travel over standard input, first to the supervisor,
+//! launcher reads them ([`gather`]), and they travel over standard input, first to the supervisor,
 //! then to the runner they are for and nobody else. See `docs/decisions/0012-secrets-on-the-config-line.md`.
 
 mod file;
 
+use super::components::{Components, EnvironmentPolicy};
 use crate::config::Config;
 use crate::home::Home;
 use std::collections::BTreeMap;
@@ -118,7 +119,7 @@ fn same_name(a: &str, b: &str) -> bool {
     if cfg!(windows) { a.eq_ignore_ascii_case(b) } else { a == b }
 }
 
-/// Why the variables for the agent-runner cannot be had. Names a variable, never its value.
+/// Error in the variables for components. Names a variable, never its value.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// The file cannot be read.
@@ -187,53 +188,51 @@ impl EnvironmentError {
     }
 }
 
-/// The variables for the agent-runner, and those for the workflow-runner.
+/// Gathers the variables for each component of the table that is active, by its name: of this process's environment, and for what is not
+/// set there, of `secrets.env` in `home`.
 ///
 /// # Errors
 /// A value cannot be passed on, or the file cannot be used.
-pub fn for_runners(home: &Home, config: &Config) -> Result<(Environment, Environment), EnvironmentError> {
-    let agents = for_agent_runner(home, config)?;
-    let workflows = for_workflow_runner(home, config, &agents)?;
-    Ok((agents, workflows))
-}
-
-/// The variables for the agent-runner: of this process, those that providers need and those that `config` adds; for
-/// what is not set there, `secrets.env` in `home`.
-///
-/// # Errors
-/// A value cannot be passed on, or the file cannot be used.
-fn for_agent_runner(home: &Home, config: &Config) -> Result<Environment, EnvironmentError> {
-    let mut found = file::read(&home.secrets())?;
-    let wanted = |name: &str| {
-        PROVIDERS.iter().any(|known| same_name(known, name))
-            || PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name))
-            || config.agent_runner.environment.iter().any(|names| names.matches(name))
-    };
-    found.extend(chosen(std::env::vars_os(), wanted)?);
-    checked(found)
-}
-
-/// The variables for the workflow-runner: those that `config` names, of this process, and for what is not set there, of
-/// `secrets.env` in `home`. There is room for them together with those of `others`.
-///
-/// # Errors
-/// A value cannot be passed on, or the file cannot be used.
-fn for_workflow_runner(
+pub fn gather(
     home: &Home,
     config: &Config,
-    others: &Environment,
-) -> Result<Environment, EnvironmentError> {
-    let wanted = |name: &str| config.workflow_runner.environment.iter().any(|names| names.matches(name));
-    let mut found = file::read(&home.secrets())?;
-    found.retain(|name, _| wanted(name));
-    found.extend(chosen(std::env::vars_os(), wanted)?);
-    let mut all = found.clone();
-    for (name, value) in others.values() {
-        // Two lists with the same name are told twice.
-        all.insert(format!("{name}="), value);
+    components: Components,
+) -> Result<BTreeMap<&'static str, Environment>, EnvironmentError> {
+    let secrets = file::read(&home.secrets())?;
+    let mut environments = BTreeMap::new();
+    // All of them travel on one line, and a variable for two components does so twice.
+    let mut all = BTreeMap::new();
+    for spec in components.iter().filter(|spec| spec.is_active(config)) {
+        let found = select(spec.environment, &secrets, config)?;
+        all.extend(found.iter().map(|(name, value)| (format!("{name}={}", spec.name), value.clone())));
+        environments.insert(spec.name, checked(found)?);
     }
     checked(all)?;
-    checked(found)
+    Ok(environments)
+}
+
+/// Selects the variables that `policy` allows.
+fn select(
+    policy: EnvironmentPolicy,
+    secrets: &BTreeMap<String, String>,
+    config: &Config,
+) -> Result<BTreeMap<String, String>, EnvironmentError> {
+    let (names, is_provider) = match policy {
+        EnvironmentPolicy::Public => return Ok(BTreeMap::new()),
+        EnvironmentPolicy::Providers(names) => (names(config), true),
+        EnvironmentPolicy::Named(names) => (names(config), false),
+    };
+    let is_named = |name: &str| names.iter().any(|names| names.matches(name));
+    let mut found = secrets.clone();
+    found.retain(|name, _| is_provider || is_named(name));
+    found.extend(chosen(std::env::vars_os(), |name| is_named(name) || is_provider && is_of_provider(name))?);
+    Ok(found)
+}
+
+/// Whether `name` is a variable of a model provider, or of a proxy on the way to it.
+fn is_of_provider(name: &str) -> bool {
+    PROVIDERS.iter().any(|known| same_name(known, name))
+        || PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn checked(variables: BTreeMap<String, String>) -> Result<Environment, EnvironmentError> {
@@ -245,7 +244,7 @@ fn checked(variables: BTreeMap<String, String>) -> Result<Environment, Environme
     let bytes = serde_json::to_vec(&variables).map_err(io::Error::from)?.len();
     if bytes > MAX_ALL {
         let longest = variables.into_iter().max_by_key(|(_, value)| value.len());
-        let name = longest.map(|(name, _)| name.trim_end_matches('=').to_owned()).unwrap_or_default();
+        let name = longest.and_then(|(name, _)| Some(name.split('=').next()?.to_owned())).unwrap_or_default();
         return Err(EnvironmentError::TooMuch { bytes, name });
     }
     Ok(variables.into_iter().collect())
@@ -331,10 +330,15 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(home.config(), "[workflow-runner]\nenvironment = [\"FOR_BOTH\", \"NOT_SET_*\"]\n")
             .unwrap();
-        let (agents, workflows) = for_runners(&home, &Config::read(&home).unwrap()).unwrap();
+        let config = Config::read(&home).unwrap();
+        let gathered = gather(&home, &config, crate::components::SHIPPED).unwrap();
+        let names: Vec<_> = gathered.keys().copied().collect();
+        assert_eq!(names, ["agent-runner", "stigmer-server", "workflow-runner"]);
+        assert_eq!(gathered["stigmer-server"], Environment::default());
+        let (agents, workflows) = (&gathered["agent-runner"], &gathered["workflow-runner"]);
         assert_eq!(agents.values().get("FOR_AGENTS").map(String::as_str), Some("value-two"));
         assert_eq!(workflows.values(), BTreeMap::from([("FOR_BOTH".to_owned(), "value-one".to_owned())]));
-        let hidden = agents.and(&workflows);
+        let hidden = agents.and(workflows);
         assert_eq!(hidden.secrets().len(), agents.secrets().len(), "what both are told is one secret");
     }
 

@@ -1,17 +1,15 @@
 //! All components together, as a pure state machine over their [lives](super::lifecycle): who may start, who may stop,
 //! and when the start of the whole has succeeded or failed.
 //!
-//! The component with index [`SERVER`] is needed by all others: it starts first and ends last. Like a single life this has no
-//! clock and starts nothing; what is to be done comes back as a list of [`Effect`]s, in their order.
+//! A component starts when all components that it needs are ready, and stops when none that needs it, directly or not, is left.
+//! Like a single life this has no clock and starts nothing; what is to be done comes back as a list of [`Effect`]s, in their order.
 
 #[cfg(test)]
 mod tests;
 
 use super::lifecycle::{Action, Event, Lifecycle, Phase, Policy};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-
-/// The place of the component that all others need.
-pub const SERVER: usize = 0;
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,15 +59,36 @@ pub enum Start {
 #[derive(Debug, Clone)]
 pub struct Fleet {
     lives: Vec<Lifecycle>,
+    /// What each component needs directly.
+    needs: Vec<Vec<usize>>,
+    /// What needs each component, directly or not.
+    dependents: Vec<Vec<usize>>,
+    /// All components, each behind those that need it.
+    stop_order: Vec<usize>,
+    /// Whether components may start.
+    has_begun: bool,
     start: Start,
     stopping: bool,
 }
 
 impl Fleet {
-    /// `count` components, of which none has started; all must be ready within `start_timeout`.
-    pub fn new(count: usize, policy: Policy, start_timeout: Duration, now: Instant) -> Self {
+    /// Creates a fleet of components of which none has started. `needs` has the components that each one needs, by index, without a
+    /// circle; all must be ready within `start_timeout`.
+    pub fn new(needs: Vec<Vec<usize>>, policy: Policy, start_timeout: Duration, now: Instant) -> Self {
+        let count = needs.len();
+        let closure: Vec<BTreeSet<usize>> = (0..count).map(|index| all_needs(&needs, index)).collect();
+        let dependents = (0..count)
+            .map(|index| (0..count).filter(|other| closure[*other].contains(&index)).collect())
+            .collect();
+        // A component needs, all told, more components than each of those does.
+        let mut stop_order: Vec<usize> = (0..count).collect();
+        stop_order.sort_by_key(|index| std::cmp::Reverse(closure[*index].len()));
         Self {
             lives: vec![Lifecycle::new(policy); count],
+            needs,
+            dependents,
+            stop_order,
+            has_begun: false,
             start: Start::Pending(now + start_timeout),
             stopping: false,
         }
@@ -121,8 +140,7 @@ impl Fleet {
                 action => effects.push(Effect::Do(index, action)),
             };
         match what {
-            Happening::Begin if !self.stopping => tell(&mut self.lives, SERVER, Event::Start, &mut effects),
-            Happening::Begin => {}
+            Happening::Begin => self.has_begun = true,
             Happening::To(index, event) => {
                 tell(&mut self.lives, index, event, &mut effects);
                 if let (Event::Ended(_), Start::Pending(_)) = (event, self.start) {
@@ -160,18 +178,20 @@ impl Fleet {
         }
         // What follows from how all of them stand now.
         if self.stopping {
-            for index in SERVER + 1..self.lives.len() {
-                tell(&mut self.lives, index, Event::Stop, &mut effects);
+            for &index in &self.stop_order {
+                let is_needed =
+                    self.dependents[index].iter().any(|other| self.lives[*other].phase() != Phase::Stopped);
+                // Without a process it is of no use to those that need it.
+                if !is_needed || !self.lives[index].phase().has_process() {
+                    tell(&mut self.lives, index, Event::Stop, &mut effects);
+                }
             }
-            // The server's turn comes when nobody needs it any more. Without a process it is of no use to anybody.
-            let needed = self.lives[SERVER + 1..].iter().any(|life| life.phase() != Phase::Stopped);
-            if !needed || !self.phase(SERVER).has_process() {
-                tell(&mut self.lives, SERVER, Event::Stop, &mut effects);
-            }
-        } else if self.phase(SERVER) == Phase::Ready {
-            // One that has started already does not mind.
-            for index in SERVER + 1..self.lives.len() {
-                tell(&mut self.lives, index, Event::Start, &mut effects);
+        } else if self.has_begun {
+            for index in 0..self.lives.len() {
+                // One that has started already ignores this.
+                if self.needs[index].iter().all(|need| self.lives[*need].phase() == Phase::Ready) {
+                    tell(&mut self.lives, index, Event::Start, &mut effects);
+                }
             }
             if matches!(self.start, Start::Pending(_))
                 && self.lives.iter().all(|life| life.phase() == Phase::Ready)
@@ -189,4 +209,16 @@ impl Fleet {
         self.stopping = true;
         effects.push(Effect::StartFailed { index, late });
     }
+}
+
+/// Everything that the component `index` needs, directly or not.
+fn all_needs(needs: &[Vec<usize>], index: usize) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut open = needs[index].clone();
+    while let Some(next) = open.pop() {
+        if found.insert(next) {
+            open.extend(&needs[next]);
+        }
+    }
+    found
 }

@@ -6,25 +6,24 @@
 
 pub(super) mod probe;
 
-use super::fleet::SERVER;
 use super::lifecycle::Event;
 use std::time::{Duration, Instant};
 
 /// How often the server is asked.
-pub const PERIOD: Duration = Duration::from_secs(2);
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long it may take to answer. It is on this machine, and has the answer at hand.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// So many silences in a row, and the server is not ready any more.
-const MISSES: u32 = 3;
+const MAX_MISSES: u32 = 3;
 
 /// A worker that the server knew and does not know in so many answers in a row is as good as silent: one that lives
 /// registers again with a server that restarted as soon as it heartbeats.
-const ABSENCES: u32 = 5;
+const MAX_ABSENCES: u32 = 5;
 
 /// After a silence, so many answers say nothing about the workers: they could not be heard of meanwhile.
-const SETTLING: u32 = 2;
+const SETTLING_ANSWERS: u32 = 2;
 
 /// A worker, as the server knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +69,8 @@ struct Seen {
 /// What is known about everybody.
 #[derive(Debug)]
 pub struct Health {
+    /// Index of the component that is asked.
+    api: usize,
     /// When to ask next; `None` while an answer is awaited or there is nobody to ask.
     due: Option<Instant>,
     misses: u32,
@@ -79,9 +80,9 @@ pub struct Health {
 }
 
 impl Health {
-    /// Nothing is known yet about `count` components.
-    pub fn new(count: usize) -> Self {
-        Self { due: None, misses: 0, settling: 0, seen: vec![Seen::default(); count] }
+    /// Nothing is known yet about `count` components, of which the one with the index `api` is asked.
+    pub fn new(count: usize, api: usize) -> Self {
+        Self { api, due: None, misses: 0, settling: 0, seen: vec![Seen::default(); count] }
     }
 
     /// When [`Self::tick`] is due.
@@ -92,7 +93,7 @@ impl Health {
     /// A process of the component with this index begins: what was known concerned another one.
     pub fn begin(&mut self, index: usize) {
         self.seen[index] = Seen::default();
-        if index == SERVER {
+        if index == self.api {
             self.rest();
         }
     }
@@ -100,7 +101,7 @@ impl Health {
     /// The server is ready: from now on it is asked.
     pub fn watch(&mut self, now: Instant) {
         self.misses = 0;
-        self.due = Some(now + PERIOD);
+        self.due = Some(now + PROBE_INTERVAL);
     }
 
     /// There is nobody to ask any more.
@@ -112,7 +113,7 @@ impl Health {
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) -> Tick {
         match self.due {
-            Some(due) if now.saturating_duration_since(due) > PERIOD => {
+            Some(due) if now.saturating_duration_since(due) > PROBE_INTERVAL => {
                 self.slept(now);
                 Tick::Slept
             }
@@ -132,33 +133,34 @@ impl Health {
         began: Instant,
         now: Instant,
     ) -> Vec<(usize, Event)> {
-        if now.saturating_duration_since(began) > PATIENCE + PERIOD {
+        if now.saturating_duration_since(began) > PROBE_TIMEOUT + PROBE_INTERVAL {
             self.slept(now);
             return components.iter().enumerate().map(|(index, _)| (index, Event::Slept)).collect();
         }
-        self.due = Some(now + PERIOD);
+        self.due = Some(now + PROBE_INTERVAL);
         let Some(workers) = answer else {
             self.misses += 1;
-            self.settling = SETTLING;
-            return if self.misses >= MISSES { vec![(SERVER, Event::Withdraw)] } else { Vec::new() };
+            self.settling = SETTLING_ANSWERS;
+            return if self.misses >= MAX_MISSES { vec![(self.api, Event::Withdraw)] } else { Vec::new() };
         };
         self.misses = 0;
         if self.settling > 0 {
             self.settling -= 1;
-            return vec![(SERVER, Event::Restore)];
+            return vec![(self.api, Event::Restore)];
         }
+        let api = self.api;
         let judged = components
             .iter()
             .zip(&mut self.seen)
             .enumerate()
-            .skip(SERVER + 1)
+            .filter(|(index, _)| *index != api)
             .filter_map(|(index, (component, seen))| Some((index, seen.judge(*component, workers)?)));
-        std::iter::once((SERVER, Event::Restore)).chain(judged).collect()
+        std::iter::once((api, Event::Restore)).chain(judged).collect()
     }
 
     fn slept(&mut self, now: Instant) {
         self.watch(now);
-        self.settling = SETTLING;
+        self.settling = SETTLING_ANSWERS;
         for seen in &mut self.seen {
             seen.absences = 0;
         }
@@ -175,7 +177,7 @@ impl Seen {
             }
             None if self.registered || component.registers => {
                 self.absences += 1;
-                (self.absences >= ABSENCES).then_some(Event::Withdraw)
+                (self.absences >= MAX_ABSENCES).then_some(Event::Withdraw)
             }
             None => None,
         }
@@ -185,6 +187,8 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SERVER: usize = 0;
 
     const COMPONENTS: [Component; 3] = [
         Component { name: "stigmer-server", pid: Some(1), registers: false },
@@ -210,7 +214,7 @@ mod tests {
 
     fn watched() -> (Health, Instant) {
         let now = Instant::now();
-        let mut health = Health::new(3);
+        let mut health = Health::new(3, SERVER);
         health.watch(now);
         assert_eq!(health.tick(now), Tick::Early);
         (health, now)
@@ -257,11 +261,11 @@ mod tests {
 
     #[test]
     fn who_registers_before_it_is_ready_need_not_have_been_seen() {
-        let mut health = Health::new(2);
+        let mut health = Health::new(2, SERVER);
         let mut now = Instant::now();
         let components = [COMPONENTS[0], Component { registers: true, ..COMPONENTS[1] }];
         for round in 1..=5 {
-            now += PERIOD;
+            now += PROBE_INTERVAL;
             let events = health.hear(Some(&[]), &components, now, now);
             assert_eq!(events.contains(&(1, Event::Withdraw)), round == 5, "{round}");
         }
@@ -294,7 +298,7 @@ mod tests {
         play(&mut health, &mut now, &[None, None]);
         now = health.due().expect("it is watched") + Duration::from_secs(3600);
         assert_eq!(health.tick(now), Tick::Slept);
-        assert_eq!(health.due(), Some(now + PERIOD));
+        assert_eq!(health.due(), Some(now + PROBE_INTERVAL));
         assert_eq!(play(&mut health, &mut now, &[None, None]), []);
         // It fell asleep between the question and its end.
         now = health.due().expect("it is watched");

@@ -5,38 +5,35 @@
 //! everything is ready, or knows what failed.
 
 use super::client::{self, Awaited, Found};
+use super::components::Components;
 use super::control::Status;
 use super::environment;
 use super::lock;
 use super::logs;
 use super::state::ServerState;
-use super::supervisor::{self, Place, Report};
-use super::{LaunchConfig, LaunchEvent, SuperviseError};
-use crate::component::ComponentError;
-use crate::component::Ready;
+use super::supervisor;
+use super::{LaunchConfig, LaunchEvent, Place, Report, SUPERVISOR, SuperviseError, port};
+use crate::component::{self, ComponentError, Ready};
 use crate::config::{self, Config};
 use crate::home::Home;
-use crate::lock::{Lock, LockError};
+use crate::lock::Lock;
 use crate::platform;
 use crate::store::{Depth, Progress, StoreError};
-use std::io::{self, BufReader, ErrorKind, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::collections::BTreeMap;
+use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use stigmer_protocol::line::{self, read_line};
 
-/// The component that this executable carries for others.
-pub const AGENT_RUNNER: &str = "agent-runner";
-
 /// What a start is asked for.
 #[derive(Debug, Clone)]
 pub struct StartRequest {
     /// The port, if the person named one.
     pub port: Option<u16>,
-    /// A local agent runner, as an absolute path.
-    pub local: Option<PathBuf>,
+    /// Absolute paths of local builds in place of bundled components, by component.
+    pub local: BTreeMap<String, PathBuf>,
 }
 
 /// What came of it.
@@ -53,24 +50,25 @@ pub enum Started {
     },
 }
 
-/// How long a supervisor may take to stop its children, beyond their own time, before it is given up.
-const MARGIN: Duration = Duration::from_secs(5);
+/// Additional time for a supervisor to stop its children before it is given up.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Finds the supervisor of `home` or starts one, and returns when all is ready; without `wait`, as soon as the supervisor
 /// can be asked.
 pub fn start(
     home: &Home,
+    components: Components,
     request: &StartRequest,
     wait: bool,
     progress: &dyn Progress,
     observe: &mut dyn FnMut(&LaunchEvent),
 ) -> Result<Started, SuperviseError> {
-    let prepared = match prepare(home, request, wait, progress, observe)? {
+    let prepared = match prepare(home, components, request, wait, progress, observe)? {
         Ok(prepared) => prepared,
         Err(already) => return Ok(already),
     };
     let mut supervisor = spawn(home, &prepared.config)?;
-    let status = attend(home, &mut supervisor, wait, prepared.patience, observe)?;
+    let status = attend(home, &mut supervisor, wait, prepared.silence_limit, observe)?;
     Ok(Started::New(Box::new(status)))
 }
 
@@ -80,40 +78,42 @@ pub fn start(
 /// It runs already, or does not start.
 pub fn foreground(
     home: &Home,
+    components: Components,
     request: &StartRequest,
     progress: &dyn Progress,
     mut observe: Report,
 ) -> Result<(), SuperviseError> {
-    let prepared = match prepare(home, request, true, progress, &mut *observe)? {
+    let prepared = match prepare(home, components, request, true, progress, &mut *observe)? {
         Ok(prepared) => prepared,
         Err(Started::Already { status, .. } | Started::New(status)) => {
             return Err(SuperviseError::Running { pid: status.pid, since: status.since });
         }
     };
-    let Prepared { config, component, lock, .. } = prepared;
+    let Prepared { config, programs, lock, .. } = prepared;
     // For as long as a launcher of a supervisor in the background would hold it.
-    let mut held = Some((lock, component));
+    let mut held = Some((lock, programs));
     let report = move |event: &LaunchEvent| {
         if matches!(event, LaunchEvent::Up(_) | LaunchEvent::Failed(_)) {
             drop(held.take());
         }
         observe(event);
     };
-    supervisor::run(home, config, Place::Foreground, Box::new(report))
+    supervisor::run(home, config, components, Place::Foreground, Box::new(report))
 }
 
 /// Everything a supervisor needs in order to be started, and what must be held until it runs.
 struct Prepared {
     config: LaunchConfig,
-    component: Ready,
+    programs: Vec<Ready>,
     lock: Lock,
-    /// How long it may say nothing.
-    patience: Duration,
+    /// Maximum time without a report.
+    silence_limit: Duration,
 }
 
 /// Finds out that nothing runs, and that something can be started; else what runs already.
 fn prepare(
     home: &Home,
+    components: Components,
     request: &StartRequest,
     wait: bool,
     progress: &dyn Progress,
@@ -122,33 +122,54 @@ fn prepare(
     if let Found::Up(status) = client::look(home)
         && (status.is_ready() || !(wait || status.stopping))
     {
-        return Ok(Err(already(status, request)));
+        return Ok(Err(already(status, components, request)));
     }
     if !home.is_explicit() && platform::is_foreign_home(home.root()) {
         // What the administrator makes in there, its owner could not use any more.
         return Err(ComponentError::from(StoreError::ForeignHome { path: home.root().to_owned() }).into());
     }
     let settings = Config::read(home)?;
-    let patience = settings.server.start_timeout + settings.server.stop_timeout + MARGIN;
-    let lock = lock::start(home, patience, &mut |holder| progress.waiting(holder, patience))?;
-    if let Some(already) = running(home, request, wait, &settings.server)? {
+    let silence_limit = settings.server.start_timeout + settings.server.stop_timeout + STOP_MARGIN;
+    let lock = lock::start(home, silence_limit, &mut |holder| progress.waiting(holder, silence_limit))?;
+    if let Some(already) = running(home, components, request, wait, &settings.server)? {
         return Ok(Err(already));
     }
     let port = request.port.unwrap_or(settings.server.port);
-    let config = LaunchConfig::new(home, &settings, port, request.local.as_deref())?;
-    observe(&LaunchEvent::Preparing);
+    let config = LaunchConfig::new(home, &settings, components, port, &request.local)?;
     // Here, and not only in the supervisor, so that a terminal sees the progress and the errors of it. What is
     // given back is kept until the supervisor has its own.
-    let component =
-        crate::component::resolve(home, AGENT_RUNNER, request.local.as_deref(), Depth::Evidence, progress)?;
-    check_port(port)?;
-    Ok(Ok(Prepared { config, component, lock, patience }))
+    let programs = resolve(home, &settings, components, &request.local, progress, observe)?;
+    port::check(port, components)?;
+    Ok(Ok(Prepared { config, programs, lock, silence_limit }))
+}
+
+/// Extracts or checks every bundled component that is to start.
+///
+/// # Errors
+/// One of them cannot be had.
+pub fn resolve(
+    home: &Home,
+    config: &Config,
+    components: Components,
+    local: &BTreeMap<String, PathBuf>,
+    progress: &dyn Progress,
+    observe: &mut dyn FnMut(&LaunchEvent),
+) -> Result<Vec<Ready>, ComponentError> {
+    let bundled = components.bundled().filter(|spec| spec.is_active(config));
+    bundled
+        .map(|spec| {
+            observe(&LaunchEvent::Preparing { component: spec.name.to_owned() });
+            let local = local.get(spec.name).map(PathBuf::as_path);
+            component::resolve(home, spec.name, local, Depth::Evidence, progress)
+        })
+        .collect()
 }
 
 /// What runs already, if something does, for who holds the launchers' lock. One that stops is waited for, and so is the end of
 /// a start whose launcher has gone away.
 fn running(
     home: &Home,
+    components: Components,
     request: &StartRequest,
     wait: bool,
     settings: &config::Server,
@@ -165,18 +186,18 @@ fn running(
         }
     };
     if status.is_ready() || !(wait || status.stopping) {
-        return Ok(Some(already(status, request)));
+        return Ok(Some(already(status, components, request)));
     }
     let Some(state) = ServerState::read(home) else {
         return Ok(None);
     };
-    let limit = settings.stop_timeout * 2 + MARGIN;
+    let limit = settings.stop_timeout * 2 + STOP_MARGIN;
     if status.stopping {
         let ended = state.identity.wait_for_end(limit);
         return if ended { Ok(None) } else { Err(SuperviseError::Hung { pid: status.pid }) };
     }
     match client::await_start(home, &state, settings.start_timeout + limit) {
-        Ok(Awaited::Runs(status)) => Ok(Some(already(status, request))),
+        Ok(Awaited::Runs(status)) => Ok(Some(already(status, components, request))),
         Ok(Awaited::Failed(failure)) => Err(SuperviseError::Failed(failure)),
         Ok(Awaited::Stopped) => Err(SuperviseError::Stopped),
         // It was killed meanwhile.
@@ -185,12 +206,12 @@ fn running(
     }
 }
 
-fn already(status: Box<Status>, request: &StartRequest) -> Started {
-    Started::Already { differences: differences(&status, request), status }
+fn already(status: Box<Status>, components: Components, request: &StartRequest) -> Started {
+    Started::Already { differences: differences(&status, components, request), status }
 }
 
 /// In what the running `status` differs from what a start now would bring up.
-fn differences(status: &Status, request: &StartRequest) -> Vec<String> {
+fn differences(status: &Status, components: Components, request: &StartRequest) -> Vec<String> {
     let mut found = Vec::new();
     let bound = status.components.iter().find_map(|c| c.address).map(|a| a.port());
     if let Some(port) = request.port
@@ -201,34 +222,19 @@ fn differences(status: &Status, request: &StartRequest) -> Vec<String> {
         let runs = bound.unwrap_or(status.port);
         found.push(format!("it listens on port {runs}, not on {port}"));
     }
-    let local = request.local.as_ref().map(|path| path.display().to_string());
-    match (&local, &status.local_binary) {
-        (Some(wanted), Some(runs)) if wanted != runs => {
-            found.push(format!("its agent-runner is `{runs}`, not `{wanted}`"));
+    let running = status.local_binaries(components.bundled().next().map(|spec| spec.name));
+    for spec in components.bundled() {
+        let describe = |paths: &BTreeMap<String, PathBuf>| match paths.get(spec.name) {
+            Some(path) => format!("`{}`", path.display()),
+            None => "the bundled one".to_owned(),
+        };
+        let (runs, wanted) = (describe(&running), describe(&request.local));
+        if runs != wanted {
+            found.push(format!("its {} is {runs}, not {wanted}", spec.name));
         }
-        (Some(wanted), None) => {
-            found.push(format!("its agent-runner is the bundled one, not `{wanted}`"));
-        }
-        (None, Some(runs)) => found.push(format!("its agent-runner is `{runs}`, not the bundled one")),
-        _ => {}
     }
     found.extend(super::skew::compare(status).map(|skew| skew.words()));
     found
-}
-
-/// Whether the server will be able to listen. Asked before anything is started, to explain a conflict while there is nothing
-/// to tidy up; the server itself finds out for certain.
-pub fn check_port(port: u16) -> Result<(), SuperviseError> {
-    if port == 0 {
-        return Ok(());
-    }
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            Err(SuperviseError::PortTaken { port, holder: platform::port_holder(port) })
-        }
-        Err(source) => Err(SuperviseError::Port { port, source }),
-    }
 }
 
 /// Whether there is room for the little that a start writes. Asked before what runs is stopped, so that a full disk does not end it.
@@ -250,7 +256,7 @@ fn spawn(home: &Home, config: &LaunchConfig) -> Result<Child, SuperviseError> {
     platform::create_private_dir(&home.logs())?;
     platform::create_private_dir(&home.data())?;
     let log =
-        fs_err::OpenOptions::new().create(true).append(true).open(logs::file(&home.logs(), "supervisor"))?;
+        fs_err::OpenOptions::new().create(true).append(true).open(logs::file(&home.logs(), SUPERVISOR))?;
     let line = line::encode(config)?;
     // The very file that runs here: what it is told is in the words of this version.
     let mut command = platform::command(&platform::own_program()?);
@@ -276,7 +282,7 @@ fn attend(
     home: &Home,
     supervisor: &mut Child,
     wait: bool,
-    patience: Duration,
+    silence_limit: Duration,
     observe: &mut dyn FnMut(&LaunchEvent),
 ) -> Result<Status, SuperviseError> {
     let Some(stdout) = supervisor.stdout.take() else {
@@ -294,7 +300,7 @@ fn attend(
             }
         }
     });
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + silence_limit;
     loop {
         match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(LaunchEvent::Up(status)) => return Ok(*status),
@@ -316,29 +322,20 @@ fn attend(
                 // Its children end with it.
                 let _ = supervisor.kill();
                 let _ = supervisor.wait();
-                return Err(SuperviseError::Silent { limit: patience });
+                return Err(SuperviseError::Silent { limit: silence_limit });
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = supervisor.wait()?;
                 if status.success() {
                     return Err(SuperviseError::Stopped);
                 }
-                let files = [("supervisor".to_owned(), logs::file(&home.logs(), "supervisor"))];
+                let files = [(SUPERVISOR.to_owned(), logs::file(&home.logs(), SUPERVISOR))];
                 let log = logs::tail(&files, 20).unwrap_or_default();
                 return Err(SuperviseError::SupervisorEnded {
                     status: super::describe_exit(status),
                     log: log.into_iter().map(|line| line.text).collect(),
                 });
             }
-        }
-    }
-}
-
-impl From<LockError> for SuperviseError {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::Io(error) => Self::Io(error),
-            held @ LockError::Busy { .. } => Self::Locked(held),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What the supervisor keeps about one component, over all its processes.
 
 use super::child::{Program, Running};
+use super::components::ComponentSpec;
 use super::control::{ComponentStatus, LastExit};
 use super::lifecycle::{Lifecycle, Phase};
 use super::logs::Sink;
-use super::{StartFailure, describe_exit};
+use super::{ComponentLaunch, StartFailure, describe_exit};
+use crate::bundle::Digest;
 use crate::platform;
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +19,9 @@ use stigmer_protocol::time::now;
 /// A component and its present process.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) name: &'static str,
+    pub(super) spec: &'static ComponentSpec,
+    /// What the launcher has decided for it.
+    pub(super) launch: ComponentLaunch,
     pub(super) program: Program,
     pub(super) sink: Sink,
     pub(super) work_dir: PathBuf,
@@ -30,8 +34,10 @@ pub(super) struct Slot {
     pub(super) address: Option<SocketAddr>,
     /// Why its present process cannot become ready, in its own words or ours.
     pub(super) refusal: Option<(String, Option<String>)>,
-    /// The digest of its payload, if it came from the bundle.
-    pub(super) payload: Option<String>,
+    /// Digest of its payload, if it came from a bundle.
+    pub(super) payload: Option<Digest>,
+    /// Name under which its local build was published, if it was.
+    pub(super) published_as: Option<String>,
     log: PathBuf,
     phase: Phase,
     since: String,
@@ -42,15 +48,17 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new(
-        name: &'static str,
+        spec: &'static ComponentSpec,
+        launch: ComponentLaunch,
         program: Program,
         log: PathBuf,
         work_dir: PathBuf,
     ) -> io::Result<Self> {
         Ok(Self {
-            name,
+            spec,
+            launch,
             program,
-            sink: Sink::open(log.clone(), name)?,
+            sink: Sink::open(log.clone(), spec.name)?,
             work_dir,
             running: None,
             told_pid: None,
@@ -59,6 +67,7 @@ impl Slot {
             address: None,
             refusal: None,
             payload: None,
+            published_as: None,
             log,
             phase: Phase::Waiting,
             since: now(),
@@ -130,7 +139,7 @@ impl Slot {
             (None, None) => ("it was not ready".to_owned(), None),
         };
         StartFailure {
-            component: self.name.to_owned(),
+            component: self.spec.name.to_owned(),
             reason,
             hint,
             // Ours end with codes that are known; of a stranger only one has a meaning.
@@ -142,7 +151,7 @@ impl Slot {
     pub(super) fn status(&self, life: &Lifecycle) -> ComponentStatus {
         let pid = self.running.as_ref().and_then(Running::pid);
         ComponentStatus {
-            name: self.name.to_owned(),
+            name: self.spec.name.to_owned(),
             phase: self.phase,
             pid,
             attendant_pid: self.running.as_ref().and_then(Running::attendant_pid),
@@ -156,7 +165,9 @@ impl Slot {
             version: self.version.clone(),
             address: self.address,
             port: self.address.map(|address| address.port()),
-            payload: self.payload.clone(),
+            payload: self.payload.map(|digest| digest.to_string()),
+            local_binary: self.launch.local.clone(),
+            published_as: self.published_as.clone(),
             memory_bytes: pid.and_then(platform::resident_bytes),
             log: self.log.display().to_string(),
         }

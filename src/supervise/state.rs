@@ -4,7 +4,8 @@
 //! process lives: an id alone may belong to somebody else by now, and a token must not be sent to a stranger.
 
 use super::SUPERVISOR;
-use super::child;
+use super::identity::Identity;
+use super::instance;
 use super::logs::{self, Sink};
 use crate::home::Home;
 use crate::platform;
@@ -17,42 +18,8 @@ use std::time::SystemTime;
 /// The version of the file's shape.
 pub const STATE_SCHEMA: u32 = 1;
 
-/// A longer file is not ours, in bytes.
-const MOST: u64 = 1024 * 1024;
-
-/// A process, named so that it cannot be mistaken for another one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// Its id.
-    pub pid: u32,
-    /// When the system started it, in the system's unit.
-    pub started: u64,
-    /// The boot it belongs to.
-    pub boot: Option<String>,
-}
-
-impl Identity {
-    /// The identity of this process.
-    pub fn own() -> io::Result<Self> {
-        Self::of(std::process::id())
-            .ok_or_else(|| io::Error::other("the system does not say when this process started"))
-    }
-
-    /// The identity of the process that has the id `pid` now.
-    pub fn of(pid: u32) -> Option<Self> {
-        Some(Self { pid, started: platform::process_started(pid)?, boot: platform::boot_id() })
-    }
-
-    /// Whether that process lives.
-    pub fn is_alive(&self) -> bool {
-        platform::process_started(self.pid) == Some(self.started) && self.boot == platform::boot_id()
-    }
-
-    /// Waits for its end; `false` if it lives on after `limit`.
-    pub fn wait_for_end(&self, limit: std::time::Duration) -> bool {
-        platform::wait_for_end(self.pid, self.started, limit)
-    }
-}
+/// Maximum size of the file, in bytes.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +60,7 @@ impl ServerState {
     /// # Errors
     /// There may be one, and it cannot be read.
     pub fn find(home: &Home) -> io::Result<Option<Self>> {
-        match platform::read_small(&Self::path(home), MOST) {
+        match platform::read_small(&Self::path(home), MAX_FILE_BYTES) {
             Ok(text) => {
                 Ok(serde_json::from_slice(&text).ok().filter(|state: &Self| state.schema == STATE_SCHEMA))
             }
@@ -163,7 +130,7 @@ pub fn end_leftovers(home: &Home) -> Vec<u32> {
         ours.iter().map(|child| platform::end_tree(child.pid, child.started, LIMIT)).collect();
     // An instance without a name would be everybody's.
     if !state.instance.is_empty() {
-        all.push(platform::end_marked(&child::mark(&state.instance), LIMIT));
+        all.push(platform::end_marked(&instance::mark(&state.instance), LIMIT));
     }
     let ended: Vec<u32> = all.iter().flat_map(|ending| ending.ended.iter().copied()).collect();
     let left: Vec<u32> = all.iter().flat_map(|ending| ending.left.iter().copied()).collect();
@@ -194,16 +161,6 @@ pub fn last_sign_of_life(home: &Home) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_recycled_id_is_nobody() {
-        let own = Identity::own().expect("known");
-        assert!(own.is_alive());
-        let earlier = Identity { started: own.started.wrapping_sub(1), ..own.clone() };
-        assert!(!earlier.is_alive());
-        let other_boot = Identity { boot: Some("another".to_owned()), ..own };
-        assert!(!other_boot.is_alive());
-    }
 
     #[test]
     fn what_is_written_is_read_and_rubbish_names_nobody() {

@@ -9,66 +9,58 @@ mod stopping;
 mod watching;
 
 use super::child::{Children, Message, Program};
+use super::components::{ComponentSpec, Components, Contact, Source};
 use super::control::{self, Asked, Command, Reply, Status};
-use super::fleet::{Fleet, Happening, SERVER as SERVER_INDEX, Start};
+use super::fleet::{Fleet, Happening, Start};
 use super::health::Health;
+use super::identity::Identity;
 use super::last_end::{LastEnd, Why};
-use super::launch::AGENT_RUNNER;
 use super::lifecycle::Policy;
 use super::lock;
 use super::logs::{self, Sink};
 use super::signals::Signals;
 use super::skew;
 use super::slot::Slot;
-use super::state::{Identity, STATE_SCHEMA, ServerState, end_leftovers};
-use super::{LaunchConfig, LaunchEvent, StartFailure, SuperviseError};
+use super::state::{STATE_SCHEMA, ServerState, end_leftovers};
+use super::{LaunchConfig, LaunchEvent, Place, Report, StartFailure, SuperviseError};
 use crate::component::Ready;
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::platform;
 use crate::store::{Depth, Silent};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use stigmer_protocol::environment::Environment;
 use stigmer_protocol::redact::Redactor;
 use stigmer_protocol::token::Token;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use watching::Probed;
 
-/// The component that all others need.
-pub const SERVER: &str = "stigmer-server";
-/// The component that runs workflows.
-pub const WORKFLOW_RUNNER: &str = "workflow-runner";
-
 /// How often a worker heartbeats, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 1000;
-
-/// Hears how the start goes.
-pub type Report = Box<dyn FnMut(&LaunchEvent)>;
-
-/// Where a supervisor runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In a process of its own: whoever started it hears of the start, and goes away.
-    Background,
-    /// In the process that a person or a service manager started: it is told of the stop as well.
-    Foreground,
-}
 
 /// Runs a supervisor until it is told to stop.
 ///
 /// # Errors
 /// Something at the start failed; whatever was started by then has ended.
-pub fn run(home: &Home, config: LaunchConfig, place: Place, report: Report) -> Result<(), SuperviseError> {
+pub fn run(
+    home: &Home,
+    config: LaunchConfig,
+    components: Components,
+    place: Place,
+    report: Report,
+) -> Result<(), SuperviseError> {
     let limit = Duration::from_millis(config.stop_timeout_ms);
     let instance = config.instance.clone();
-    let outcome = prepare(home, &config, limit).and_then(|(lock, component)| {
+    let outcome = prepare(home, &config, components, limit).and_then(|(lock, members)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = runtime.block_on(supervise(home, config, &component, (place, report)));
-        // These two are held for life: who holds the lock is the supervisor, and the entry is in use.
-        drop((component, lock));
+        let outcome = runtime.block_on(supervise(home, config, &members, (place, report)));
+        // These are held for life: who holds the lock is the supervisor, and the entries are in use.
+        drop((members, lock));
         outcome
     });
     match &outcome {
@@ -82,7 +74,15 @@ pub fn run(home: &Home, config: LaunchConfig, place: Place, report: Report) -> R
     outcome
 }
 
-fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock, Ready), SuperviseError> {
+/// A component that takes part in this run, and its program if it is not this executable.
+type Member = (&'static ComponentSpec, Option<Ready>);
+
+fn prepare(
+    home: &Home,
+    config: &LaunchConfig,
+    components: Components,
+    limit: Duration,
+) -> Result<(Lock, Vec<Member>), SuperviseError> {
     platform::name_process(c"stigmer-super");
     let lock = lock::server(home, limit)?;
     platform::create_private_dir(&home.logs())?;
@@ -90,17 +90,28 @@ fn prepare(home: &Home, config: &LaunchConfig, limit: Duration) -> Result<(Lock,
     end_leftovers(home);
     ServerState::remove(home);
     platform::end_children_with_us()?;
-    let local = config.local.as_ref().map(PathBuf::from);
-    // The launcher has just looked at the whole entry, and holds it until we do.
-    let depth = Depth::Entrypoint;
-    let component = crate::component::resolve(home, AGENT_RUNNER, local.as_deref(), depth, &Silent)?;
-    Ok((lock, component))
+    if let Some(name) = config.components.keys().find(|name| components.find(name).is_none()) {
+        return Err(io::Error::other(format!("unknown component `{name}`")).into());
+    }
+    let mut members = Vec::new();
+    for spec in components.iter() {
+        let Some(launch) = config.components.get(spec.name) else { continue };
+        let local = launch.local.as_ref().map(Path::new);
+        // The launcher has just looked at the whole entry, and holds it until we do.
+        let depth = Depth::Entrypoint;
+        let ready = match spec.source {
+            Source::Role { .. } => None,
+            Source::Bundled => Some(crate::component::resolve(home, spec.name, local, depth, &Silent)?),
+        };
+        members.push((spec, ready));
+    }
+    Ok((lock, members))
 }
 
 async fn supervise(
     home: &Home,
     config: LaunchConfig,
-    component: &Ready,
+    members: &[Member],
     attended: (Place, Report),
 ) -> Result<(), SuperviseError> {
     let token = Token::obtain(&home.run())?;
@@ -118,9 +129,9 @@ async fn supervise(
     state.write(home)?;
     LastEnd::remove(home);
     let (asked_sender, asked) = mpsc::channel(16);
-    let places = Arc::new(Semaphore::new(control::CLIENTS));
+    let places = Arc::new(Semaphore::new(control::MAX_CLIENTS));
     let door = tokio::spawn(control::serve(listener, token.clone(), asked_sender, Arc::clone(&places)));
-    let mut supervisor = Supervisor::new(home.clone(), config, token, component, state, attended)
+    let mut supervisor = Supervisor::new(home.clone(), config, token, members, state, attended)
         .inspect_err(|_| ServerState::remove(home))?;
     let outcome = supervisor.live(asked).await;
     supervisor.children.end_strays(&supervisor.sink);
@@ -136,7 +147,7 @@ async fn supervise(
     });
     door.abort();
     // Let the last words out.
-    let clients = u32::try_from(control::CLIENTS).unwrap_or(u32::MAX);
+    let clients = u32::try_from(control::MAX_CLIENTS).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(Duration::from_millis(300), places.acquire_many(clients)).await;
     if let Err(SuperviseError::Failed(failure)) = &outcome {
         supervisor.tell(&LaunchEvent::Failed(failure.clone()));
@@ -149,7 +160,8 @@ struct Supervisor {
     home: Home,
     config: LaunchConfig,
     token: Token,
-    payload: Option<String>,
+    /// Index of the component that serves the API.
+    api: usize,
     state: ServerState,
     place: Place,
     report: Option<Report>,
@@ -182,7 +194,7 @@ impl Supervisor {
         home: Home,
         config: LaunchConfig,
         token: Token,
-        component: &Ready,
+        members: &[Member],
         state: ServerState,
         (place, report): (Place, Report),
     ) -> Result<Self, SuperviseError> {
@@ -194,39 +206,54 @@ impl Supervisor {
             ..Policy::new(start_timeout, Duration::from_millis(config.stop_timeout_ms))
         };
         let own = platform::own_program()?;
-        let slot = |name: &'static str, program: &dyn Fn(&Path) -> Program| {
-            let work_dir = home.data().join(name);
+        let mut slots = Vec::new();
+        for (spec, ready) in members {
+            let work_dir = home.data().join(spec.name);
             platform::create_private_dir(&work_dir)?;
-            Slot::new(name, program(&work_dir), logs::file(&home.logs(), name), work_dir)
-        };
-        let role = |role: &'static str| {
-            let own = &own;
-            let root = home.root();
-            move |work_dir: &Path| Program::role(own.clone(), role, work_dir, root)
-        };
-        let agent =
-            |work_dir: &Path| Program::foreign(own.clone(), &component.program, work_dir, home.root());
-        let mut slots = vec![
-            slot(SERVER, &role("internal-server"))?,
-            slot(WORKFLOW_RUNNER, &role("internal-workflow-runner"))?,
-            slot(AGENT_RUNNER, &agent)?,
-        ];
-        let children = Children::new(&state.instance);
-        let payload = component.digest.as_ref().map(ToString::to_string);
-        if let Some(agent) = slots.last_mut() {
-            agent.payload.clone_from(&payload);
+            let program = match (spec.source, ready) {
+                (Source::Role { command, .. }, _) => {
+                    Program::role(own.clone(), command, &work_dir, home.root())
+                }
+                (Source::Bundled, Some(ready)) => {
+                    Program::foreign(own.clone(), &ready.program, &work_dir, home.root())
+                }
+                (Source::Bundled, None) => continue,
+            };
+            let Some(launch) = config.components.get(spec.name).cloned() else { continue };
+            let mut slot = Slot::new(spec, launch, program, logs::file(&home.logs(), spec.name), work_dir)?;
+            slot.payload = ready.as_ref().and_then(|ready| ready.digest);
+            slot.published_as = slot
+                .launch
+                .local
+                .as_ref()
+                .and_then(|path| home.runners().name_of(path.as_ref()).map(str::to_owned));
+            slots.push(slot);
         }
+        let api = slots
+            .iter()
+            .position(|slot| slot.spec.contact == Contact::Api)
+            .ok_or_else(|| io::Error::other("no component serves the API"))?;
+        let place_of = |name: &str| slots.iter().position(|slot| slot.spec.name == name);
+        // One that is not part of this run is not waited for.
+        let needs =
+            slots.iter().map(|slot| slot.spec.needs.iter().filter_map(|name| place_of(name)).collect());
+        let needs: Vec<Vec<usize>> = needs.collect();
+        let children = Children::new(&state.instance);
         let sink = Sink::open(logs::file(&home.logs(), "supervisor"), "supervisor")?;
         sink.event(&format!("started as process {}, instance {}", std::process::id(), config.instance));
-        let redactor = Redactor::new(&token, &config.environment.and(&config.workflow_environment));
+        let secrets = config
+            .components
+            .values()
+            .fold(Environment::default(), |all, launch| all.and(&launch.environment));
+        let redactor = Redactor::new(&token, &secrets);
         for sink in slots.iter().map(|slot| &slot.sink).chain([&sink]) {
             sink.hide(&redactor);
         }
         Ok(Self {
-            payload,
-            health: Health::new(slots.len()),
+            api,
+            health: Health::new(slots.len(), api),
             probes: mpsc::unbounded_channel(),
-            fleet: Fleet::new(slots.len(), policy, start_timeout, Instant::now()),
+            fleet: Fleet::new(needs, policy, start_timeout, Instant::now()),
             home,
             config,
             token,
@@ -331,6 +358,7 @@ impl Supervisor {
     }
 
     fn status(&self) -> Status {
+        let bundled = self.slots.iter().find(|slot| slot.spec.is_bundled());
         Status {
             instance: self.config.instance.clone(),
             pid: std::process::id(),
@@ -342,13 +370,9 @@ impl Supervisor {
             since: self.state.since.clone(),
             url: self.server.map(|address| format!("http://{address}")),
             port: self.config.port,
-            local_binary: self.config.local.clone(),
-            runner: self
-                .config
-                .local
-                .as_ref()
-                .and_then(|path| self.home.runners().name_of(path.as_ref()).map(str::to_owned)),
-            payload: self.payload.clone(),
+            local_binary: bundled.and_then(|slot| slot.launch.local.clone()),
+            runner: bundled.and_then(|slot| slot.published_as.clone()),
+            payload: bundled.and_then(|slot| slot.payload).map(|digest| digest.to_string()),
             stopping: self.fleet.is_stopping(),
             memory_bytes: platform::resident_bytes(std::process::id()),
             components: self

@@ -193,7 +193,7 @@ fn spawn(dir: &Path, url: &str, heartbeat_ms: u64) -> (Child, String) {
         "work_dir": dir.join("work").display().to_string(),
         "heartbeat_ms": heartbeat_ms,
         "environment": {},
-        "agents": {"executions": 4, "model": null},
+        "settings": {},
     });
     let mut child = Command::new(env!("CARGO_BIN_EXE_stigmer"))
         .args(["internal-server", "--supervised"])

@@ -34,7 +34,7 @@ impl Runner {
             "work_dir": home.path().join("work").display().to_string(),
             "heartbeat_ms": 50,
             "environment": environment,
-            "agents": {"executions": 4, "model": null},
+            "settings": {},
         });
         let mut child = Command::new(env!("CARGO_BIN_EXE_stigmer"))
             .args(["internal-workflow-runner", "--supervised"])

@@ -7,8 +7,6 @@ pub struct PortHolder {
     pub pid: u32,
     /// Its command line, or its name.
     pub command: String,
-    /// The home directory it serves, if it is a server of ours.
-    pub home: Option<String>,
 }
 
 /// The process that listens on the TCP port `port`, as far as this user may know.
@@ -31,22 +29,26 @@ pub fn port_holder(port: u16) -> Option<PortHolder> {
             })
             .then_some(pid)
     })?;
-    let words = |file: &str| {
-        let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        bytes
-            .split(|byte| *byte == 0)
-            .filter(|word| !word.is_empty())
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect::<Vec<_>>()
-    };
-    let command = words("cmdline").join(" ");
-    let home = command
-        .contains("internal-server")
-        .then(|| {
-            words("environ").iter().find_map(|word| word.strip_prefix("STIGMER_HOME=").map(str::to_owned))
-        })
-        .flatten();
-    Some(PortHolder { pid, command, home })
+    Some(PortHolder { pid, command: words(pid, "cmdline").join(" ") })
+}
+
+/// Returns the variable `name` of the environment that the process `pid` was started with, as far as this user may know.
+#[cfg(target_os = "linux")]
+pub fn variable_of(pid: u32, name: &str) -> Option<String> {
+    words(pid, "environ")
+        .iter()
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+}
+
+/// The strings of a file of `/proc/PID` that ends each with a zero byte.
+#[cfg(target_os = "linux")]
+fn words(pid: u32, file: &str) -> Vec<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    bytes
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
 }
 
 /// The inodes of the sockets that listen on `port`.
@@ -78,6 +80,12 @@ pub fn port_holder(_port: u16) -> Option<PortHolder> {
     None
 }
 
+/// Returns a variable of another process: this system tells only with tools of its own.
+#[cfg(not(target_os = "linux"))]
+pub fn variable_of(_pid: u32, _name: &str) -> Option<String> {
+    None
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -88,6 +96,8 @@ mod tests {
         let port = listener.local_addr().expect("address").port();
         let holder = port_holder(port).expect("the holder is this process");
         assert_eq!(holder.pid, std::process::id());
-        assert_eq!(holder.home, None);
+        let path = variable_of(holder.pid, "PATH");
+        assert_eq!(path, std::env::var("PATH").ok());
+        assert_eq!(variable_of(holder.pid, "PAT"), None);
     }
 }

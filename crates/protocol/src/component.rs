@@ -8,13 +8,15 @@ use crate::line::read_line;
 use crate::model::Model;
 use crate::redact::Redactor;
 use crate::token::Token;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::io::{self, BufRead};
 use std::net::SocketAddr;
 
 /// The version of [`ComponentConfig`].
-pub const CONFIG_SCHEMA: u32 = 3;
+pub const CONFIG_SCHEMA: u32 = 4;
 
 /// The exit code that says a restart will not help.
 pub const EXIT_CONFIG: i32 = 78;
@@ -37,29 +39,28 @@ pub struct ComponentConfig {
     pub work_dir: String,
     /// How often a worker heartbeats.
     pub heartbeat_ms: u64,
-    /// Variables the component is to set in its own environment: keys of model providers, for the agent-runner and for nobody
-    /// else. They travel here because an environment can be read by whoever can list processes.
+    /// Environment variables for this component alone, such as keys of model providers. They travel here because a process's
+    /// environment can be read by whoever can list processes.
     #[serde(serialize_with = "environment::on_a_line")]
     pub environment: Environment,
-    /// How the agent-runner works; the default for everybody else.
-    pub agents: Agents,
+    /// Settings of this component: a JSON object, which [`Self::settings`] reads.
+    pub settings: Value,
 }
 
-/// How the agent-runner works.
+/// Settings of the agent-runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Agents {
-    /// How many executions are in work at once.
+pub struct AgentRunnerSettings {
+    /// Maximum number of concurrent executions.
     pub executions: u8,
-    /// The model of agents that name none.
+    /// Model of agents whose definition names none.
     pub model: Option<Model>,
 }
 
-impl Default for Agents {
-    fn default() -> Self {
-        Self { executions: 4, model: None }
-    }
-}
+/// Settings of a component that has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
 
 /// Why a config cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +95,18 @@ impl ComponentConfig {
         if self.heartbeat_ms == 0 {
             return wrong("heartbeat_ms is 0".to_owned());
         }
+        if !self.settings.is_object() {
+            return wrong("settings is not an object".to_owned());
+        }
         self.server_address().map(drop)
+    }
+
+    /// Reads the settings as the component's own type.
+    ///
+    /// # Errors
+    /// They are not of that type.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        T::deserialize(&self.settings).map_err(|error| ConfigError::Meaning(format!("settings: {error}")))
     }
 
     /// The address in `server_url`: where the server listens.
@@ -206,11 +218,11 @@ mod tests {
             work_dir: "/w".to_owned(),
             heartbeat_ms: 1000,
             environment: serde_json::from_str(r#"{"MY_KEY": "value-4711"}"#).expect("an environment"),
-            agents: Agents::default(),
+            settings: serde_json::json!({"executions": 4, "model": null}),
         }
     }
 
-    fn read(value: &serde_json::Value) -> Result<ComponentConfig, ConfigError> {
+    fn read(value: &Value) -> Result<ComponentConfig, ConfigError> {
         ComponentConfig::read("agent-runner", &mut format!("{value}\n").as_bytes())
     }
 
@@ -247,8 +259,8 @@ mod tests {
             ("schema", serde_json::json!(1)),
             ("environment", serde_json::json!(null)),
             ("environment", serde_json::json!({"MY_KEY": 1})),
-            ("agents", serde_json::json!(null)),
-            ("agents", serde_json::json!({"model": null})),
+            ("settings", serde_json::json!(null)),
+            ("settings", serde_json::json!([])),
             ("component", serde_json::json!("other")),
             ("server_url", serde_json::json!("http://10.0.0.1:7234")),
             ("server_url", serde_json::json!("127.0.0.1:7234")),
@@ -258,6 +270,17 @@ mod tests {
             bad[key] = wrong;
             assert!(read(&bad).is_err(), "{key}");
         }
+    }
+
+    #[test]
+    fn settings_are_of_the_components_own_type() {
+        let mut config = config();
+        let settings: AgentRunnerSettings = config.settings().expect("settings");
+        assert_eq!(settings, AgentRunnerSettings { executions: 4, model: None });
+        assert!(config.settings::<NoSettings>().is_err());
+        config.settings = serde_json::json!({});
+        assert!(config.settings::<NoSettings>().is_ok());
+        assert!(config.settings::<AgentRunnerSettings>().is_err());
     }
 
     #[test]

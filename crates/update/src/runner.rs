@@ -21,7 +21,7 @@ use stigmer_bundle::{BundleError, Carrier, Cutting, Digest, Packing};
 use stigmer_store::Progress;
 
 /// The component that is published.
-const COMPONENT: &str = "agent-runner";
+pub const COMPONENT: &str = "agent-runner";
 /// Its bundle, below NAME/TARGET/.
 const BUNDLE: &str = "agent-runner.bundle";
 /// What it must be, beside it.

@@ -150,7 +150,7 @@ def test_every_trouble_of_a_provider_has_a_word_and_a_next_step(both: Bench, pro
     expected["error-midway"] = (word, provider, "try again")
     running = {name: both.run(name, provider=provider) for name in expected}
     both.start(
-        agents={"executions": len(expected), "model": None}, environment=KEYS | {"OLLAMA_API_KEY": "ollama-0815-4711"}
+        settings={"executions": len(expected), "model": None}, environment=KEYS | {"OLLAMA_API_KEY": "ollama-0815-4711"}
     )
     for name, (kind, message, hint) in expected.items():
         execution = running[name].wait()
@@ -227,7 +227,7 @@ def test_an_address_of_the_environment_is_named_without_its_password(bench: Benc
 
 def test_an_agent_without_a_model_asks_the_one_of_the_configuration(bench: Bench) -> None:
     execution = bench.server.executions.add({}, "hello")
-    bench.start(agents={"executions": 1, "model": bench.model("echo", "ollama", max_tokens=5, temperature=0.5)})
+    bench.start(settings={"executions": 1, "model": bench.model("echo", "ollama", max_tokens=5, temperature=0.5)})
     assert execution.wait().output == {"text": "You said: hello"}
     (asked,) = bench.models.requests
     assert (asked.body["options"]["num_predict"], asked.body["options"]["temperature"]) == (5, 0.5)
@@ -329,7 +329,7 @@ def test_a_lease_that_is_lost_drops_the_work_and_nothing_else(bench: Bench) -> N
 
 def test_no_more_is_taken_than_there_are_places(bench: Bench) -> None:
     running = [bench.run("hang-midway") for _ in range(3)]
-    bench.start(agents={"executions": 2, "model": None})
+    bench.start(settings={"executions": 2, "model": None})
     for execution in running[:2]:
         execution.wait_for_event("message.delta")
     running[0].wait_for_heartbeats(2)

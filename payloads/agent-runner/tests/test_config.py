@@ -52,7 +52,7 @@ def test_the_environment_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms", "environment", "agents"],
+    ["schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms", "environment", "settings"],
 )
 def test_every_key_is_needed(key: str) -> None:
     with pytest.raises(ConfigError, match=f"lacks keys: {key}$"):
@@ -81,13 +81,13 @@ def test_every_key_is_needed(key: str) -> None:
         ("heartbeat_ms", 1.5),
         ("heartbeat_ms", "1000"),
         ("heartbeat_ms", True),
-        ("agents", []),
-        ("agents", {}),
-        ("agents", {"executions": 0, "model": None}),
-        ("agents", {"executions": 65, "model": None}),
-        ("agents", {"executions": True, "model": None}),
-        ("agents", {"executions": 4, "model": "m"}),
-        ("agents", {"executions": 4, "model": None, "more": 1}),
+        ("settings", []),
+        ("settings", {}),
+        ("settings", {"executions": 0, "model": None}),
+        ("settings", {"executions": 65, "model": None}),
+        ("settings", {"executions": True, "model": None}),
+        ("settings", {"executions": 4, "model": "m"}),
+        ("settings", {"executions": 4, "model": None, "more": 1}),
         ("environment", []),
         ("environment", "KEY=value"),
         ("environment", {"": "x"}),

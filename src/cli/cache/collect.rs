@@ -1,6 +1,6 @@
 //! `stigmer cache gc` and `stigmer cache clean`.
 
-use super::super::exec::plural;
+use super::super::output::plural;
 use super::super::{Exit, Failure, Outcome, Output};
 use crate::bundle::{Carrier, Digest};
 use crate::config::Config;

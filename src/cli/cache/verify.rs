@@ -1,6 +1,6 @@
 //! `stigmer cache verify [--repair]`.
 
-use super::super::exec::plural;
+use super::super::output::plural;
 use super::super::progress::Shown;
 use super::super::{Failure, Outcome, Output};
 use crate::bundle::{Carrier, Digest};

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::platform;
+use crate::supervise::components::Components;
 use crate::supervise::environment;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,7 @@ const LITTLE_SPACE: u64 = 256 * 1024 * 1024;
 /// Clocks differ by some seconds, and nothing here minds.
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
 
-pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
+pub(super) fn look(home: &Home, components: Components, checks: &mut Vec<Check>) {
     let root = home.root();
     let exists = root.is_dir();
     let writable = writable(home);
@@ -32,7 +33,7 @@ pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
             "check who owns it and whether its disk is mounted read-only, or set STIGMER_HOME to a directory of your own",
         ),
     });
-    checks.push(settings(home));
+    checks.push(settings(home, components));
     let Some(standing) = root.ancestors().find(|path| path.is_dir()) else {
         return;
     };
@@ -79,7 +80,7 @@ fn ownership(root: &Path) -> Check {
     }
 }
 
-fn settings(home: &Home) -> Check {
+fn settings(home: &Home, components: Components) -> Check {
     let path = home.config();
     let config = match Config::read(home) {
         Ok(config) => config,
@@ -91,7 +92,7 @@ fn settings(home: &Home) -> Check {
             );
         }
     };
-    if let Err(error) = environment::for_runners(home, &config) {
+    if let Err(error) = environment::gather(home, &config, components) {
         return Check::problem(
             "settings",
             stigmer_protocol::report::chain(&error),

@@ -8,8 +8,10 @@ mod parts;
 mod running;
 mod update;
 
+use super::output::plural;
 use super::{Outcome, Output};
 use crate::home::Home;
+use crate::supervise::components::Components;
 use serde::Serialize;
 
 /// Look at everything a start depends on, and say what to do where something is wrong
@@ -67,12 +69,12 @@ struct Report<'a> {
 }
 
 impl Args {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, components: Components) -> Outcome {
         let (home, output) = (Home::from_env()?, Output::new(self.json));
         let mut checks = Vec::new();
-        ground::look(&home, &mut checks);
-        parts::look(&home, &mut checks);
-        running::look(&home, &mut checks);
+        ground::look(&home, components, &mut checks);
+        parts::look(&home, components, &mut checks);
+        running::look(&home, components, &mut checks);
         update::look(&home, &mut checks);
         let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
         let (problems, warnings) = (count(Verdict::Problem), count(Verdict::Warning));
@@ -83,13 +85,11 @@ impl Args {
             show(&checks, output)?;
             output.line(match (problems, warnings) {
                 (0, 0) => "all is well".to_owned(),
-                (0, warnings) => format!("no problem, {}", super::exec::plural(warnings, "warning")),
-                (problems, 0) => super::exec::plural(problems, "problem"),
-                (problems, warnings) => format!(
-                    "{}, {}",
-                    super::exec::plural(problems, "problem"),
-                    super::exec::plural(warnings, "warning")
-                ),
+                (0, warnings) => format!("no problem, {}", plural(warnings, "warning")),
+                (problems, 0) => plural(problems, "problem"),
+                (problems, warnings) => {
+                    format!("{}, {}", plural(problems, "problem"), plural(warnings, "warning"))
+                }
             })?;
         }
         Ok(u8::from(problems > 0))

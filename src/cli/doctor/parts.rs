@@ -2,14 +2,14 @@
 
 use super::Check;
 use crate::bundle::{BundleError, Carrier, Slot};
-use crate::cli::exec::plural;
-use crate::cli::output::bytes;
+use crate::cli::output::{bytes, plural};
 use crate::home::Home;
 use crate::platform;
 use crate::store::{self, Place};
+use crate::supervise::components::Components;
 use std::path::Path;
 
-pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
+pub(super) fn look(home: &Home, components: Components, checks: &mut Vec<Check>) {
     let executable = match platform::own_executable() {
         Ok(path) => path,
         Err(error) => {
@@ -22,23 +22,36 @@ pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
         }
     };
     checks.push(Check::ok("executable", format!("{} {}", executable.display(), crate::LONG_VERSION)));
-    let (check, carrier) = bundle(&executable);
+    let (check, carrier) = bundle(&executable, components);
     checks.push(check);
     if let Some(carrier) = carrier {
+        let carried = &carrier.footer().slots;
+        let missing = components.bundled().filter(|spec| carried.iter().all(|slot| slot.name != spec.name));
+        checks.extend(missing.map(|spec| {
+            Check::problem(
+                "bundle",
+                format!("component `{}` is not included", spec.name),
+                format!(
+                    "use a stigmer with it, or start with `stigmer server --use-local-binary {}=PATH`",
+                    spec.name
+                ),
+            )
+        }));
         for slot in &carrier.footer().slots {
             checks.push(entry(home, &carrier, slot));
         }
     }
 }
 
-fn bundle(executable: &Path) -> (Check, Option<Carrier>) {
+fn bundle(executable: &Path, components: Components) -> (Check, Option<Carrier>) {
     const INSTALL: &str = "install stigmer again: these bytes are not those that were packed";
     let carrier = match Carrier::open(executable) {
         Ok(carrier) => carrier,
         Err(BundleError::Bare { .. }) => {
+            let names = components.bundled().map(|spec| spec.name).collect::<Vec<_>>().join(", no ");
             let next = "use a packed stigmer, or start with `stigmer server --use-local-binary PATH`";
             return (
-                Check::warning("bundle", "this executable is bare: it carries no agent-runner", next),
+                Check::warning("bundle", format!("this executable is bare: it carries no {names}"), next),
                 None,
             );
         }

@@ -3,23 +3,24 @@
 use super::Check;
 use crate::config::Config;
 use crate::home::Home;
-use crate::platform::{self, PortHolder};
 use crate::supervise::client::{self, Found};
+use crate::supervise::components::Components;
 use crate::supervise::control::Status;
 use crate::supervise::last_end::{LastEnd, Why};
 use crate::supervise::lifecycle::Phase;
+use crate::supervise::port::{self, PortHolder};
 use crate::supervise::skew;
 use std::net::{Ipv4Addr, TcpListener};
 
-pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
+pub(super) fn look(home: &Home, components: Components, checks: &mut Vec<Check>) {
     match client::look(home) {
         Found::Up(status) => {
             checks.push(server(&status));
-            checks.extend(components(&status));
+            checks.extend(readiness(&status));
         }
         Found::Absent => {
             checks.push(absent(home));
-            checks.push(port(home));
+            checks.push(port(home, components));
         }
         Found::Crashed { state, .. } => {
             checks.push(Check::warning(
@@ -27,7 +28,7 @@ pub(super) fn look(home: &Home, checks: &mut Vec<Check>) {
                 format!("its supervisor (process {}) crashed or was killed", state.identity.pid),
                 "`stigmer server` starts it again; `stigmer server logs --component supervisor` shows its last words",
             ));
-            checks.push(port(home));
+            checks.push(port(home, components));
         }
         Found::Hung { pid } => checks.push(Check::problem(
             "server",
@@ -76,7 +77,7 @@ fn server(status: &Status) -> Check {
     }
 }
 
-fn components(status: &Status) -> impl Iterator<Item = Check> + '_ {
+fn readiness(status: &Status) -> impl Iterator<Item = Check> + '_ {
     status.components.iter().map(|component| {
         let name = &component.name;
         match component.phase {
@@ -100,7 +101,7 @@ fn components(status: &Status) -> impl Iterator<Item = Check> + '_ {
 }
 
 /// Whether the server could listen where it is to listen.
-fn port(home: &Home) -> Check {
+fn port(home: &Home, components: Components) -> Check {
     let port = Config::read(home).unwrap_or_default().server.port;
     if port == 0 {
         return Check::ok("port", "any that is free");
@@ -109,7 +110,7 @@ fn port(home: &Home) -> Check {
         Ok(_) => Check::ok("port", format!("{port} is free")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             let next = "`stigmer server --port N` takes another one, `port = N` in config.toml for ever";
-            match platform::port_holder(port) {
+            match port::holder(port, components) {
                 None => Check::problem("port", format!("{port} is in use by another process"), next),
                 Some(PortHolder { pid, home: Some(other), .. }) => Check::problem(
                     "port",

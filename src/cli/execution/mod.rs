@@ -5,8 +5,9 @@ pub(super) mod watch;
 
 use super::api;
 use super::output::harmless;
-use super::server::status::{ago, dash, short};
 use super::{Exit, Failure, Outcome, Output};
+use crate::cli::output::dash;
+use crate::cli::time::{ago, short};
 use crate::services::client::Api;
 use crate::services::server::journal::{Error, Event, Execution, ExecutionKind, Phase};
 use clap::Subcommand;

@@ -1,20 +1,19 @@
 //! That nothing runs, and what is known about the end of what ran last.
 
 use super::Output;
-use super::status::ago;
+use crate::cli::time::ago;
 use crate::cli::{Exit, Failure, Outcome};
 use crate::home::Home;
+use crate::supervise::components::Components;
 use crate::supervise::last_end::{LastEnd, Why};
-use crate::supervise::launch::AGENT_RUNNER;
 use crate::supervise::logs;
 use crate::supervise::state::ServerState;
-use crate::supervise::supervisor::{SERVER, WORKFLOW_RUNNER};
 use crate::supervise::{SUPERVISOR, StartFailure};
 use serde::Serialize;
 use std::time::SystemTime;
 
-/// So many of the last log lines are shown of what crashed.
-const LAST_WORDS: usize = 5;
+/// Number of log lines that are shown after a crash.
+const LAST_LINES: usize = 5;
 
 #[derive(Serialize)]
 struct DownReport<'a> {
@@ -60,7 +59,7 @@ pub(super) fn absent(home: &Home, output: Output) -> Outcome {
             }
         }
     }
-    hint(output, &start);
+    output.hint(&start);
     Ok(Exit::NotRunning as u8)
 }
 
@@ -70,25 +69,24 @@ fn failed(failure: &StartFailure, when: &str, output: Output) {
         component => format!("{component} did not start"),
     };
     output.note(format_args!("  the last start failed {when} ago: {who}: {}", failure.reason));
-    for line in failure.log.iter().rev().take(LAST_WORDS).rev() {
+    for line in failure.log.iter().rev().take(LAST_LINES).rev() {
         output.note(format_args!("  log: {line}"));
     }
     if let Some(words) = &failure.hint {
-        hint(output, words);
+        output.hint(words);
     }
 }
 
 /// The supervisor is gone, and did not say goodbye.
 pub(super) fn crashed(
     home: &Home,
+    components: Components,
     state: &ServerState,
     last_sign: Option<SystemTime>,
     output: Output,
 ) -> Outcome {
     let time = last_sign.map(|time| humantime::format_rfc3339_seconds(time).to_string());
-    let files = [SUPERVISOR, SERVER, WORKFLOW_RUNNER, AGENT_RUNNER]
-        .map(|name| (name.to_owned(), logs::file(&home.logs(), name)));
-    let last_words = logs::tail(&files, LAST_WORDS).unwrap_or_default();
+    let last_words = logs::tail(&logs::files(&home.logs(), components), LAST_LINES).unwrap_or_default();
     if output.is_json() {
         let last_sign_of_life = time.as_deref();
         let down = DownReport {
@@ -111,7 +109,7 @@ pub(super) fn crashed(
     for line in last_words {
         output.note(format_args!("  log: {}: {}", line.component, line.text));
     }
-    hint(output, "`stigmer server` starts it, and ends what may be left of it first");
+    output.hint("`stigmer server` starts it, and ends what may be left of it first");
     Ok(Exit::NotRunning as u8)
 }
 
@@ -132,8 +130,4 @@ impl DownReport<'_> {
             home: String::new(),
         }
     }
-}
-
-fn hint(output: Output, text: &str) {
-    output.note(format_args!("   {} {text}", console::style("hint:").cyan().for_stderr()));
 }

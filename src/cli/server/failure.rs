@@ -1,6 +1,7 @@
 //! What can go wrong with the platform, in words for people.
 
 use crate::cli::{Exit, Failure};
+use crate::supervise::port::PortError;
 use crate::supervise::{SUPERVISOR, StartFailure, SuperviseError};
 
 impl From<SuperviseError> for Failure {
@@ -16,7 +17,7 @@ impl From<SuperviseError> for Failure {
             SuperviseError::NotUnicode(_) => {
                 Self::from_error(Exit::Config, &error).hint("use a path whose name is plain text")
             }
-            SuperviseError::PortTaken { ref holder, port } => {
+            SuperviseError::Port(PortError::Taken { ref holder, port }) => {
                 let failure = Self::from_error(Exit::Busy, &error)
                     .hint("choose another port with `stigmer server --port N`, or 0 for any that is free");
                 match holder.as_ref().and_then(|holder| holder.home.as_ref()) {
@@ -26,7 +27,7 @@ impl From<SuperviseError> for Failure {
                     None => failure,
                 }
             }
-            SuperviseError::Port { .. } => Self::from_error(Exit::Forbidden, &error)
+            SuperviseError::Port(PortError::Denied { .. }) => Self::from_error(Exit::Forbidden, &error)
                 .hint("choose a port above 1023 with `stigmer server --port N`"),
             SuperviseError::Locked(_) => {
                 Self::from_error(Exit::Busy, &error).hint("`stigmer server status` says what runs")

@@ -6,6 +6,7 @@ use crate::cli::Outcome;
 use crate::cli::progress::Shown;
 use crate::home::Home;
 use crate::supervise::LaunchEvent;
+use crate::supervise::components::Components;
 use crate::supervise::launch::{self, StartRequest};
 use crate::supervise::logs::watch::Watch;
 use std::sync::Arc;
@@ -13,14 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// How long the last lines may take to be printed: whoever reads them may have fallen asleep.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Time limit for printing the last lines: a terminal can be held.
+const PRINT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the platform in this process until somebody ends it, and shows what its components say.
-pub(super) fn run(home: &Home, request: &StartRequest, output: Output) -> Outcome {
+pub(super) fn run(home: &Home, components: Components, request: &StartRequest, output: Output) -> Outcome {
     let began = Instant::now();
     let mut phases = Phases::still(output);
-    let printer = Printer::new(home, output);
+    let printer = Printer::new(home, components, output);
     let ready = printer.ready.clone();
     let mut stopping = false;
     let observe = move |event: &LaunchEvent| {
@@ -49,7 +50,7 @@ pub(super) fn run(home: &Home, request: &StartRequest, output: Output) -> Outcom
             event => phases.show(event),
         }
     };
-    let outcome = launch::foreground(home, request, &Shown::new(output), Box::new(observe));
+    let outcome = launch::foreground(home, components, request, &Shown::new(output), Box::new(observe));
     printer.finish();
     outcome?;
     if !output.is_json() {
@@ -69,12 +70,12 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(home: &Home, output: Output) -> Self {
+    fn new(home: &Home, components: Components, output: Output) -> Self {
         let (ready, words) = mpsc::channel();
         let (printed, done) = mpsc::channel();
         // From here on, so that what is said before everything is ready is printed as well.
         let mut watch = Watch::new(&home.logs());
-        let following = logs::Following::new(home, output);
+        let following = logs::Following::new(home, components, output);
         let ended = Arc::new(AtomicBool::new(false));
         let (waker, is_over) = (watch.waker(), ended.clone());
         std::thread::spawn(move || {
@@ -103,7 +104,7 @@ impl Printer {
         // If it is full, the thread has something to look at, and sees the end as well.
         let _ = self.waker.try_send(());
         // Nothing is ever sent: the end of the thread is the answer.
-        let _ = self.done.recv_timeout(LAST_WORDS);
+        let _ = self.done.recv_timeout(PRINT_TIMEOUT);
     }
 }
 
@@ -119,7 +120,7 @@ mod manager {
             let _ = notify(&[NotifyState::Status(text)]);
         };
         match event {
-            LaunchEvent::Preparing => status("preparing agent-runner"),
+            LaunchEvent::Preparing { component } => status(&format!("preparing {component}")),
             LaunchEvent::Starting { component } => status(&format!("starting {component}")),
             LaunchEvent::Up(up) => {
                 let text = format!("up at {}", up.url.as_deref().unwrap_or_default());

@@ -6,21 +6,17 @@ use crate::cli::output::harmless;
 use crate::home::Home;
 use crate::platform;
 use crate::supervise::SUPERVISOR;
-use crate::supervise::launch::AGENT_RUNNER;
+use crate::supervise::components::Components;
 use crate::supervise::logs::merge::{Merge, Torn};
 use crate::supervise::logs::watch::Watch;
-use crate::supervise::logs::{Line, file};
-use crate::supervise::supervisor::{SERVER, WORKFLOW_RUNNER};
+use crate::supervise::logs::{Line, files};
+use clap::builder::PossibleValuesParser;
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// Whose logs there are.
-const COMPONENTS: [&str; 4] = [SUPERVISOR, SERVER, WORKFLOW_RUNNER, AGENT_RUNNER];
-
-/// How many of the last lines are shown if nobody says.
-const LINES: usize = 50;
+/// Number of last lines that are shown by default.
+const DEFAULT_LINES: usize = 50;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct LogsArgs {
@@ -34,7 +30,7 @@ pub(super) struct LogsArgs {
     #[arg(short, long)]
     follow: bool,
     /// Of this component only; may be given several times
-    #[arg(long, value_name = "C", value_parser = COMPONENTS)]
+    #[arg(long, value_name = "C")]
     component: Vec<String>,
     /// Of all components, merged by time (the default)
     #[arg(long, conflicts_with = "component")]
@@ -53,9 +49,10 @@ struct Form {
     json: bool,
 }
 
-/// The logs of all components.
-fn files(home: &Home) -> Vec<(String, PathBuf)> {
-    COMPONENTS.into_iter().map(|name| (name.to_owned(), file(&home.logs(), name))).collect()
+/// Adds the names that `--component` takes.
+pub(super) fn describe(command: clap::Command, components: Components) -> clap::Command {
+    let names: Vec<&str> = std::iter::once(SUPERVISOR).chain(components.names()).collect();
+    command.mut_arg("component", |arg| arg.value_parser(PossibleValuesParser::new(names)))
 }
 
 /// What is added to all logs from its beginning on.
@@ -66,8 +63,8 @@ pub(super) struct Following {
 
 impl Following {
     /// Begins.
-    pub(super) fn new(home: &Home, output: Output) -> io::Result<Self> {
-        let mut logs = Merge::open(&files(home))?;
+    pub(super) fn new(home: &Home, components: Components, output: Output) -> io::Result<Self> {
+        let mut logs = Merge::open(&files(&home.logs(), components))?;
         logs.keep_last(0)?;
         let format = if output.is_json() { Format::Json } else { Format::Columns };
         Ok(Self { logs, printer: Printer::new(format) })
@@ -81,9 +78,9 @@ impl Following {
 }
 
 impl LogsArgs {
-    pub(super) fn run(self, home: &Home) -> Outcome {
+    pub(super) fn run(self, home: &Home, components: Components) -> Outcome {
         let output = Output::new(self.form.json);
-        let mut files = files(home);
+        let mut files = files(&home.logs(), components);
         files.retain(|(name, _)| self.component.is_empty() || self.component.contains(name));
         let mut printer = Printer::new(self.format());
         // The watch comes first, so that nothing falls between it and what is read.
@@ -95,7 +92,7 @@ impl LogsArgs {
                     printer.print(&line)?;
                 }
             }
-            None => logs.keep_last(self.lines.unwrap_or(LINES))?,
+            None => logs.keep_last(self.lines.unwrap_or(DEFAULT_LINES))?,
         }
         printer.rest(&mut logs, if self.follow { Torn::Kept } else { Torn::Shown })?;
         if !printer.has_printed && !self.follow && self.lines != Some(0) {

@@ -11,17 +11,17 @@ pub(super) mod status;
 mod stop;
 mod update;
 
-use super::{Failure, Outcome, Output};
+use super::{Exit, Failure, Outcome, Output};
 use crate::home::Home;
+use crate::supervise::components::Components;
 use crate::supervise::launch::StartRequest;
-use crate::update::runner::RunnerName;
+use crate::update::runner::{self, RunnerName};
 use clap::Subcommand;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-/// Under the help of `stigmer server`: where a person goes on from here.
+/// Under the help of `stigmer server`, behind the components: where a person goes on from here.
 const NEXT: &str = "\
-What runs: the supervisor, which looks after the others; stigmer-server, the API; workflow-runner; agent-runner.
-
   stigmer server         starts them, in the background, and returns when they are ready
   stigmer server status  says what runs and, if something does not, why and what to do
   stigmer server logs    shows what they say
@@ -41,8 +41,27 @@ the stop. Exits with 0 also if nothing ran; with 4 if the supervisor does not an
 const STATUS_CODES: &str = "\
 Exits with 0 if the platform is up (in whatever phase its components are), 3 if it is not, 4 if the supervisor does not answer.";
 
+/// Adds what depends on the components to the description of the command.
+pub(super) fn describe(command: clap::Command, components: Components) -> clap::Command {
+    let described: Vec<String> = components
+        .iter()
+        .map(|spec| {
+            if spec.about.is_empty() {
+                spec.name.to_owned()
+            } else {
+                format!("{}, {}", spec.name, spec.about)
+            }
+        })
+        .collect();
+    let help = format!(
+        "What runs: the supervisor, which looks after the others; {}.\n\n{NEXT}",
+        described.join("; ")
+    );
+    command.after_help(help).mut_subcommand("logs", |logs| logs::describe(logs, components))
+}
+
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = NEXT)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
     #[command(flatten)]
     start: StartArgs,
@@ -94,9 +113,9 @@ struct RestartArgs {
     /// The port to listen on (0: any that is free) [default: from config.toml, else 7234]
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// Run this agent-runner instead of the bundled one
+    /// Run this agent-runner instead of the bundled one (NAME=PATH: this local build of the component NAME)
     #[arg(long, value_name = "PATH")]
-    use_local_binary: Option<PathBuf>,
+    use_local_binary: Vec<PathBuf>,
     /// Run the agent-runner that is published under this name instead of the bundled one
     #[arg(long, value_name = "NAME", conflicts_with = "use_local_binary")]
     version: Option<RunnerName>,
@@ -123,35 +142,68 @@ struct StatusArgs {
 }
 
 impl RestartArgs {
-    fn request(&self, home: &Home) -> Result<StartRequest, Failure> {
+    fn request(&self, home: &Home, components: Components) -> Result<StartRequest, Failure> {
         let local = match &self.version {
-            Some(name) => Some(super::self_update::runner(home, name, Output::new(self.json))?),
-            None => self.use_local_binary.as_deref().map(absolute).transpose()?,
+            Some(name) => {
+                let path = super::self_update::runner(home, name, Output::new(self.json))?;
+                BTreeMap::from([(runner::COMPONENT.to_owned(), path)])
+            }
+            None => local_builds(&self.use_local_binary, components)?,
         };
         Ok(StartRequest { port: self.port, local })
     }
 }
 
+/// Assigns local builds to components: `NAME=PATH`, or a path for the first bundled component.
+pub(super) fn local_builds(
+    paths: &[PathBuf],
+    components: Components,
+) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let mut builds = BTreeMap::new();
+    for path in paths {
+        let named = path.to_str().and_then(|text| {
+            let (name, path) = text.split_once('=')?;
+            components.bundled().find(|spec| spec.name == name).map(|spec| (spec.name, Path::new(path)))
+        });
+        let default = || components.bundled().next().map(|spec| (spec.name, path.as_path()));
+        let Some((name, path)) = named.or_else(default) else {
+            return Err(Failure::new(
+                Exit::Usage,
+                "no component is bundled that a local build could replace",
+            )
+            .hint("start without `--use-local-binary`"));
+        };
+        builds.insert(name.to_owned(), absolute(path)?);
+    }
+    Ok(builds)
+}
+
 /// The supervisor works in another directory, so a path must not depend on this one.
-pub(super) fn absolute(path: &std::path::Path) -> Result<PathBuf, Failure> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     Ok(std::path::absolute(path)?)
 }
 
 impl Args {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, components: Components) -> Outcome {
         let home = Home::from_env()?;
         match self.command.unwrap_or(Command::Start(self.start)) {
             Command::Start(StartArgs { what, foreground: true, .. }) => {
-                foreground::run(&home, &what.request(&home)?, Output::new(what.json))
+                foreground::run(&home, components, &what.request(&home, components)?, Output::new(what.json))
             }
-            Command::Start(StartArgs { what, no_wait, .. }) => {
-                start::start(&home, &what.request(&home)?, !no_wait, Output::new(what.json))
+            Command::Start(StartArgs { what, no_wait, .. }) => start::start(
+                &home,
+                components,
+                &what.request(&home, components)?,
+                !no_wait,
+                Output::new(what.json),
+            ),
+            Command::Restart(args) => {
+                start::restart(&home, components, args.request(&home, components)?, Output::new(args.json))
             }
-            Command::Restart(args) => start::restart(&home, args.request(&home)?, Output::new(args.json)),
-            Command::Update(args) => update::run(&home, args),
+            Command::Update(args) => update::run(&home, components, args),
             Command::Stop(args) => stop::run(&home, args.now, Output::new(args.json)),
-            Command::Status(args) => status::run(&home, Output::new(args.json)),
-            Command::Logs(args) => args.run(&home),
+            Command::Status(args) => status::run(&home, components, Output::new(args.json)),
+            Command::Logs(args) => args.run(&home, components),
             Command::InstallService(args) => service::install(&home, &args, Output::new(false)),
             Command::UninstallService => service::uninstall(Output::new(false)),
         }

@@ -29,7 +29,7 @@ impl Phases {
 
     pub(super) fn show(&mut self, event: &LaunchEvent) {
         match event {
-            LaunchEvent::Preparing => self.begin("", "preparing agent-runner"),
+            LaunchEvent::Preparing { component } => self.begin("", &format!("preparing {component}")),
             LaunchEvent::Listening { .. } => self.begin("", "starting the supervisor"),
             LaunchEvent::Starting { component } => {
                 self.end("");

@@ -4,18 +4,19 @@ use super::phases::Phases;
 use super::{Failure, Output, service, stop};
 use crate::cli::progress::Shown;
 use crate::cli::{Exit, Outcome};
-use crate::component;
 use crate::config::Config;
 use crate::home::Home;
-use crate::store::Depth;
 use crate::supervise::LaunchEvent;
 use crate::supervise::SuperviseError;
 use crate::supervise::client::{Found, Manner, look};
+use crate::supervise::components::Components;
 use crate::supervise::control::Status;
 use crate::supervise::environment;
 use crate::supervise::launch::{self, StartRequest, Started};
 use crate::supervise::lifecycle::Phase;
+use crate::supervise::port;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -29,13 +30,19 @@ struct StartReport<'a> {
     status: &'a Status,
 }
 
-pub(super) fn start(home: &Home, request: &StartRequest, wait: bool, output: Output) -> Outcome {
+pub(super) fn start(
+    home: &Home,
+    components: Components,
+    request: &StartRequest,
+    wait: bool,
+    output: Output,
+) -> Outcome {
     let began = Instant::now();
     let mut phases = Phases::new(output);
     let has_begun = Arc::new(AtomicBool::new(false));
     explain_interrupt(has_begun.clone(), output);
-    let started = launch::start(home, request, wait, &Shown::new(output), &mut |event| {
-        has_begun.store(!matches!(event, LaunchEvent::Preparing), Ordering::SeqCst);
+    let started = launch::start(home, components, request, wait, &Shown::new(output), &mut |event| {
+        has_begun.store(!matches!(event, LaunchEvent::Preparing { .. }), Ordering::SeqCst);
         phases.show(event);
     });
     phases.clear();
@@ -116,33 +123,41 @@ fn already(status: &Status, differences: &[String], output: Output) -> Result<()
 }
 
 /// Stops what runs and starts again; what the person does not say stays as it was.
-pub(super) fn restart(home: &Home, mut request: StartRequest, output: Output) -> Outcome {
+pub(super) fn restart(
+    home: &Home,
+    components: Components,
+    mut request: StartRequest,
+    output: Output,
+) -> Outcome {
     let service = service::runs(home);
-    if service && (request.port.is_some() || request.local.is_some()) {
+    if service && (request.port.is_some() || !request.local.is_empty()) {
         return Err(Failure::new(Exit::Usage, "the platform runs as a service, which takes no options")
             .hint("set the port in config.toml; `stigmer server uninstall-service` ends the service"));
     }
     if let Found::Up(status) = look(home) {
         request.port = request.port.or_else(|| Some(bound_port(&status)));
-        request.local = request.local.or_else(|| status.local_binary.map(Into::into));
+        for (name, path) in status.local_binaries(components.bundled().next().map(|spec| spec.name)) {
+            request.local.entry(name).or_insert(path);
+        }
     }
     // What would keep it from starting again is found out while it still runs.
     if let (Some(port), Found::Up(status)) = (request.port, look(home))
         && port != bound_port(&status)
     {
-        launch::check_port(port)?;
+        port::check(port, components).map_err(SuperviseError::from)?;
     }
-    environment::for_runners(home, &Config::read(home)?).map_err(SuperviseError::from)?;
+    let settings = Config::read(home)?;
+    environment::gather(home, &settings, components).map_err(SuperviseError::from)?;
     launch::check_room(home)?;
-    let local = request.local.as_deref();
-    drop(component::resolve(home, launch::AGENT_RUNNER, local, Depth::Evidence, &Shown::new(output))?);
+    drop(launch::resolve(home, &settings, components, &request.local, &Shown::new(output), &mut |_| {})?);
     if service {
         service::restart()?;
         // It runs already, and this says so.
-        return start(home, &StartRequest { port: None, local: None }, true, output);
+        let request = StartRequest { port: None, local: BTreeMap::new() };
+        return start(home, components, &request, true, output);
     }
     stop::stop(home, "server restart", Manner::Asked, output)?;
-    start(home, &request, true, output)
+    start(home, components, &request, true, output)
 }
 
 /// The port in use: clients know it, also if it was chosen by the system.

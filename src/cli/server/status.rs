@@ -1,10 +1,12 @@
 //! What runs, as the supervisor itself tells it; or what ran, and how it ended.
 
 use super::{Output, down, failure};
-use crate::cli::output::bytes;
+use crate::cli::output::{bytes, dash};
+use crate::cli::time::{ago, short};
 use crate::cli::{Failure, Outcome};
 use crate::home::Home;
 use crate::supervise::client::{Found, look};
+use crate::supervise::components::Components;
 use crate::supervise::control::{ComponentStatus, Status};
 use crate::supervise::lifecycle::Phase;
 use crate::supervise::skew::{self, Skew};
@@ -20,7 +22,7 @@ struct UpReport<'a> {
     status: &'a Status,
 }
 
-pub(super) fn run(home: &Home, output: Output) -> Outcome {
+pub(super) fn run(home: &Home, components: Components, output: Output) -> Outcome {
     match look(home) {
         Found::Up(status) => {
             let differs = skew::compare(&status);
@@ -40,7 +42,7 @@ pub(super) fn run(home: &Home, output: Output) -> Outcome {
         Found::Hung { pid } => Err(failure::hung(pid)),
         Found::Barred { pid, error } => Err(failure::barred(pid, error)),
         Found::Absent => down::absent(home, output),
-        Found::Crashed { state, last_sign } => down::crashed(home, &state, last_sign, output),
+        Found::Crashed { state, last_sign } => down::crashed(home, components, &state, last_sign, output),
     }
 }
 
@@ -74,11 +76,14 @@ fn show(status: &Status, output: Output) -> Result<(), Failure> {
     output.line(format_args!("home:       {}", status.home))?;
     output.line(format_args!("executable: {} ({})", status.executable, status.version))?;
     output.line(format_args!("instance:   {}", status.instance))?;
-    if let Some(name) = &status.runner {
-        let payload = status.payload.as_deref().unwrap_or_default();
-        output.line(format_args!("agent:      published as `{name}`, payload {payload}"))?;
-    } else if let Some(local) = &status.local_binary {
-        output.line(format_args!("agent:      {local} (local)"))?;
+    for component in &status.components {
+        let name = &component.name;
+        if let Some(published) = &component.published_as {
+            let payload = component.payload.as_deref().unwrap_or_default();
+            output.line(format_args!("local:      {name}, published as `{published}`, payload {payload}"))?;
+        } else if let Some(local) = &component.local_binary {
+            output.line(format_args!("local:      {name} is {local}"))?;
+        }
     }
     output.line(format_args!(
         "logs:       `stigmer server logs`, in {}",
@@ -89,22 +94,21 @@ fn show(status: &Status, output: Output) -> Result<(), Failure> {
 
 /// What to do about what is not as it should be.
 fn advise(status: &Status, differs: Option<&Skew>, output: Output) {
-    let hint = console::style("hint:").cyan().for_stderr();
     for component in &status.components {
         let log = format!("`stigmer server logs --component {}` shows what it said", component.name);
         match component.phase {
             Phase::Failed => {
-                output.note(format_args!("   {hint} {log}; mend that, then `stigmer server restart`"));
+                output.hint(format_args!("{log}; mend that, then `stigmer server restart`"));
             }
             Phase::CrashLooping | Phase::Restarting | Phase::Unresponsive => {
-                output.note(format_args!("   {hint} {log}"));
+                output.hint(log);
             }
             Phase::Waiting | Phase::Starting | Phase::Ready | Phase::Stopping | Phase::Stopped => {}
         }
     }
     if let Some(skew) = differs {
         output.note(format_args!("  note: {}", skew.words()));
-        output.note(format_args!("   {hint} `stigmer server restart` moves over to this one"));
+        output.hint("`stigmer server restart` moves over to this one");
     }
 }
 
@@ -116,22 +120,6 @@ fn next(component: &ComponentStatus) -> String {
         .and_then(|time| humantime::parse_rfc3339(time).ok())
         .map(|time| time.duration_since(SystemTime::now()).unwrap_or_default());
     left.map(|left| format!("; it is tried again in {}", short(left.as_secs() + 1))).unwrap_or_default()
-}
-
-/// How long ago a time of RFC 3339 is, in one unit. A clock that was set back makes it no time.
-pub(in crate::cli) fn ago(time: &str) -> String {
-    humantime::parse_rfc3339(time)
-        .map_or_else(|_| "?".to_owned(), |time| short(time.elapsed().unwrap_or_default().as_secs()))
-}
-
-/// A time in its greatest whole unit.
-pub(in crate::cli) fn short(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
 }
 
 const HEADINGS: [&str; 8] = ["COMPONENT", "PHASE", "FOR", "PID", "PORT", "RESTARTS", "MEMORY", "VERSION"];
@@ -165,21 +153,4 @@ fn row(component: &ComponentStatus) -> [String; 8] {
         dash(component.memory_bytes.map(bytes)),
         dash(version),
     ]
-}
-
-pub(in crate::cli) fn dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_short() {
-        let words = [0, 59, 60, 3599, 3600, 172_799, 172_800, 864_000].map(short);
-        assert_eq!(words, ["0s", "59s", "1m", "59m", "1h", "47h", "2d", "10d"]);
-        assert_eq!(ago("rubbish"), "?");
-        assert_eq!(ago("2999-01-01T00:00:00.000Z"), "0s");
-    }
 }

@@ -10,6 +10,7 @@ use crate::cli::{Exit, Outcome};
 use crate::home::Home;
 use crate::supervise::SuperviseError;
 use crate::supervise::client::{Found, look};
+use crate::supervise::components::Components;
 use crate::supervise::control::Status;
 use crate::supervise::skew;
 use crate::update::Installed;
@@ -41,7 +42,7 @@ struct UpdateReport {
     version: String,
 }
 
-pub(super) fn run(home: &Home, args: UpdateArgs) -> Outcome {
+pub(super) fn run(home: &Home, components: Components, args: UpdateArgs) -> Outcome {
     let output = Output::new(args.json);
     // Who cannot be asked cannot be restarted; that is found out while there is nothing to undo.
     let running = match look(home) {
@@ -63,7 +64,7 @@ pub(super) fn run(home: &Home, args: UpdateArgs) -> Outcome {
         && let Err(failure) = restart(home, installed.path())
     {
         let Some(updated) = replaced else { return Err(failure) };
-        go_back(home, &installed, status)?;
+        go_back(home, components, &installed, status)?;
         let message = format!("the platform does not get ready on stigmer {}", updated.to);
         return Err(Failure::new(Exit::Failed, message)
             .cause(format!("stigmer {} was put back and runs again", updated.from))
@@ -110,7 +111,12 @@ fn restart(home: &Home, program: &Path) -> Result<(), Failure> {
 }
 
 /// Puts the old executable back, and brings up what ran, as it ran.
-fn go_back(home: &Home, installed: &Installed, before: &Status) -> Result<(), Failure> {
+fn go_back(
+    home: &Home,
+    components: Components,
+    installed: &Installed,
+    before: &Status,
+) -> Result<(), Failure> {
     let output = Output::new(false);
     output.note("going back");
     let lost = |failure: Failure| {
@@ -127,8 +133,15 @@ fn go_back(home: &Home, installed: &Installed, before: &Status) -> Result<(), Fa
         command.args(["server", "restart"]);
     } else {
         command.args(["server", "start", "--port"]).arg(start::bound_port(before).to_string());
-        if let Some(local) = &before.local_binary {
-            command.arg("--use-local-binary").arg(local);
+        let default = components.bundled().next().map(|spec| spec.name);
+        for (name, path) in before.local_binaries(default) {
+            // The old version may take a path only.
+            let value = if Some(&*name) == default {
+                path.into_os_string()
+            } else {
+                format!("{name}={}", path.display()).into()
+            };
+            command.arg("--use-local-binary").arg(value);
         }
     }
     command.env(crate::home::HOME_VARIABLE, home.root()).stdin(Stdio::null()).stdout(Stdio::null());

@@ -14,28 +14,29 @@ pub use store::{Store, StoreError};
 pub use registry::Registry;
 
 use super::ServiceError;
-use super::role::{self, Leash};
+use super::role::{self, StartedBy};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
-use stigmer_protocol::component::ComponentConfig;
+use stigmer_protocol::component::{ComponentConfig, NoSettings};
 
 /// The database, in the server's work directory.
 const DATABASE: &str = "stigmer.db";
 
 /// Open conversations may take so long to end after the server was told to.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
 /// Listens, says so, and serves until it is time to end.
 ///
 /// It listens before anything else: a port that cannot be had is found out while there is nothing to undo.
-pub fn run(config: &ComponentConfig, leash: Leash) -> Result<(), ServiceError> {
+pub fn run(config: &ComponentConfig, started_by: StartedBy) -> Result<(), ServiceError> {
     crate::platform::name_process(c"stigmer-server");
+    config.settings::<NoSettings>()?;
     let address = config.server_address()?;
     let (listener, bound) = listen(address).map_err(|source| ServiceError::Listen { address, source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(config, leash, listener, bound))
+    runtime.block_on(serve(config, started_by, listener, bound))
 }
 
 fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -66,7 +67,7 @@ fn open(work_dir: &Path) -> Result<Store, ServiceError> {
 
 async fn serve(
     config: &ComponentConfig,
-    leash: Leash,
+    started_by: StartedBy,
     listener: TcpListener,
     bound: SocketAddr,
 ) -> Result<(), ServiceError> {
@@ -83,13 +84,13 @@ async fn serve(
     });
     role::say_ready(Some(bound))?;
     let mut server = std::pin::pin!(server.into_future());
-    let haste = tokio::select! {
+    let shutdown = tokio::select! {
         outcome = &mut server => return Ok(outcome?),
-        haste = role::time_to_end(leash) => haste,
+        shutdown = role::shutdown_requested(started_by) => shutdown,
     };
     sweeper.abort();
     let _ = ending.send(true);
-    match tokio::time::timeout(haste.limit(LAST_WORDS), server).await {
+    match tokio::time::timeout(shutdown.grace(SHUTDOWN_GRACE), server).await {
         Ok(outcome) => Ok(outcome?),
         Err(_) => Ok(()),
     }

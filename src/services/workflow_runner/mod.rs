@@ -13,7 +13,7 @@ mod http;
 mod work;
 
 use super::ServiceError;
-use super::role::{self, Leash};
+use super::role::{self, StartedBy};
 use client::{Answer, PATIENCE, Server};
 use execution::Leased;
 use serde::Deserialize;
@@ -22,7 +22,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use stigmer_protocol::api::status::ServerStatus;
-use stigmer_protocol::component::ComponentConfig;
+use stigmer_protocol::component::{ComponentConfig, NoSettings};
 use work::Shared;
 
 /// The kind of worker this is.
@@ -35,14 +35,15 @@ const RETRY: Duration = Duration::from_millis(100);
 const ASK: Duration = Duration::from_secs(20);
 
 /// How long an end in good order may take: what is under way with others may come to its end.
-const LAST_WORDS: Duration = Duration::from_secs(8);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
 
 /// So many executions are in work at once. Most of them wait for something.
 const MOST: usize = 200;
 
 /// Registers, says it is ready, and works until it is time to end.
-pub fn run(config: &ComponentConfig, leash: Leash) -> Result<(), ServiceError> {
+pub fn run(config: &ComponentConfig, started_by: StartedBy) -> Result<(), ServiceError> {
     crate::platform::name_process(c"workflow-runner");
+    config.settings::<NoSettings>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (done, mut finished) = tokio::sync::oneshot::channel();
     let shared = Arc::new(Shared::new(config));
@@ -59,13 +60,13 @@ pub fn run(config: &ComponentConfig, leash: Leash) -> Result<(), ServiceError> {
     let beating = Arc::clone(&shared);
     thread("pulse", move || beating.pulse())?;
     runtime.block_on(async move {
-        let haste = tokio::select! {
+        let shutdown = tokio::select! {
             outcome = &mut finished => return settled(outcome),
-            haste = role::time_to_end(leash) => haste,
+            shutdown = role::shutdown_requested(started_by) => shutdown,
         };
         shared.end();
         // Requests that are under way end by their own limits; more is not waited for.
-        match tokio::time::timeout(haste.limit(LAST_WORDS), finished).await {
+        match tokio::time::timeout(shutdown.grace(SHUTDOWN_GRACE), finished).await {
             Ok(outcome) => settled(outcome),
             Err(_) => Ok(()),
         }

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use stigmer_protocol::component::EXIT_CONFIG;
 
 const COUNT: usize = 3;
+/// The component that the others need.
+const SERVER: usize = 0;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What an imagined process has been told.
@@ -32,7 +34,7 @@ impl World {
     fn new() -> Self {
         let now = Instant::now();
         let mut world = Self {
-            fleet: Fleet::new(COUNT, policy(), START_TIMEOUT, now),
+            fleet: Fleet::new(vec![vec![], vec![SERVER], vec![SERVER]], policy(), START_TIMEOUT, now),
             now,
             processes: [None; COUNT],
             spawned: [const { Vec::new() }; COUNT],
@@ -279,4 +281,64 @@ fn a_server_that_ends_while_the_workers_stop_is_not_started_again() {
         world.on(Happening::To(worker, Event::Ended(Some(0))));
     }
     assert!(world.fleet.is_over());
+}
+
+/// A chain with a branch: 3 needs 2, 2 and 1 need 0, 4 needs nothing.
+fn graph() -> Fleet {
+    let needs = vec![vec![], vec![0], vec![0], vec![2], vec![]];
+    let mut fleet = Fleet::new(needs, policy(), START_TIMEOUT, Instant::now());
+    assert_eq!(
+        fleet.on(Happening::To(4, Event::Silent), Instant::now(), &mut || 0.0),
+        [],
+        "nothing has begun"
+    );
+    assert_eq!(step(&mut fleet, Happening::Begin), [(0, Action::Spawn), (4, Action::Spawn)]);
+    fleet
+}
+
+fn step(fleet: &mut Fleet, what: Happening) -> Vec<(usize, Action)> {
+    let effects = fleet.on(what, Instant::now(), &mut || 0.0);
+    effects
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Do(index, action) => Some((index, action)),
+            Effect::Up | Effect::StartFailed { .. } => None,
+        })
+        .collect()
+}
+
+#[test]
+fn components_start_along_their_needs_and_stop_in_reverse() {
+    let mut fleet = graph();
+    let ready = |index| Happening::To(index, Event::Ready);
+    let ended = |index| Happening::To(index, Event::Ended(Some(0)));
+    assert_eq!(step(&mut fleet, ready(4)), []);
+    assert_eq!(step(&mut fleet, ready(0)), [(1, Action::Spawn), (2, Action::Spawn)]);
+    assert_eq!(step(&mut fleet, ready(1)), []);
+    assert_eq!(step(&mut fleet, ready(2)), [(3, Action::Spawn)]);
+    assert!(matches!(fleet.start(), Start::Pending(_)));
+    let effects = fleet.on(ready(3), Instant::now(), &mut || 0.0);
+    assert_eq!(effects, [Effect::Up]);
+    let asked = step(&mut fleet, Happening::Stop);
+    assert_eq!(asked, [(3, Action::Terminate), (1, Action::Terminate), (4, Action::Terminate)]);
+    assert_eq!(step(&mut fleet, ended(1)), []);
+    assert_eq!(step(&mut fleet, ended(4)), []);
+    assert_eq!(step(&mut fleet, ended(3)), [(2, Action::Terminate)]);
+    assert_eq!(step(&mut fleet, ended(2)), [(0, Action::Terminate)]);
+    assert_eq!(step(&mut fleet, ended(0)), []);
+    assert!(fleet.is_over());
+}
+
+#[test]
+fn what_is_needed_only_through_a_component_that_has_ended_still_stops_last() {
+    let mut fleet = graph();
+    for index in [4, 0, 1, 2, 3] {
+        step(&mut fleet, Happening::To(index, Event::Ready));
+    }
+    assert_eq!(step(&mut fleet, Happening::To(2, Event::Ended(Some(1)))), []);
+    let asked = step(&mut fleet, Happening::Stop);
+    assert_eq!(asked, [(3, Action::Terminate), (1, Action::Terminate), (4, Action::Terminate)]);
+    assert_eq!(fleet.phase(2), Phase::Stopped);
+    step(&mut fleet, Happening::To(1, Event::Ended(Some(0))));
+    assert_eq!(step(&mut fleet, Happening::To(3, Event::Ended(Some(0)))), [(0, Action::Terminate)]);
 }

@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A longer answer is none: a thousand workers need a quarter of it.
-const MOST: u64 = 1024 * 1024;
+const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 
-/// Asks the server at `address` who works for it; waits at most [`super::PATIENCE`].
+/// Asks the server at `address` who works for it; waits at most [`super::PROBE_TIMEOUT`].
 pub(in crate::supervise) async fn ask(address: SocketAddr, token: Token) -> Option<Vec<Worker>> {
-    tokio::time::timeout(super::PATIENCE, exchange(address, &token)).await.ok()?.ok()
+    tokio::time::timeout(super::PROBE_TIMEOUT, exchange(address, &token)).await.ok()?.ok()
 }
 
 async fn exchange(address: SocketAddr, token: &Token) -> io::Result<Vec<Worker>> {
@@ -27,7 +27,7 @@ async fn exchange(address: SocketAddr, token: &Token) -> io::Result<Vec<Worker>>
     );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(MOST).read_to_end(&mut answer).await?;
+    stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
     parse(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
@@ -115,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_without_end_is_none() {
         let mut answer = b"HTTP/1.0 200 OK\r\n\r\n".to_vec();
-        answer.resize(usize::try_from(MOST).expect("fits") + 1000, b' ');
+        answer.resize(usize::try_from(MAX_ANSWER_BYTES).expect("fits") + 1000, b' ');
         assert_eq!(asked(answer, false).await, None);
     }
 

@@ -16,6 +16,8 @@ pub mod watch;
 pub use cutter::pump;
 pub use sink::Sink;
 
+use super::SUPERVISOR;
+use super::components::Components;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,14 @@ pub struct Line {
 /// The log file of `component`.
 pub fn file(logs_dir: &Path, component: &str) -> PathBuf {
     logs_dir.join(format!("{component}.log"))
+}
+
+/// The log files of the supervisor and of all `components`, by name.
+pub fn files(logs_dir: &Path, components: Components) -> Vec<(String, PathBuf)> {
+    std::iter::once(SUPERVISOR)
+        .chain(components.names())
+        .map(|name| (name.to_owned(), file(logs_dir, name)))
+        .collect()
 }
 
 /// The last `count` lines of all `files` together, oldest first.

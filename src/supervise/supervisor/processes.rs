@@ -1,20 +1,18 @@
 //! What processes say, and what is done about it.
 
-use super::{HEARTBEAT_MS, SERVER_INDEX, Supervisor};
+use super::{HEARTBEAT_MS, Supervisor};
+use crate::bundle::Digest;
 use crate::platform;
 use crate::store::{self, Silent};
 use crate::supervise::LaunchEvent;
 use crate::supervise::child::{self, Message, Running, Said};
 use crate::supervise::control::Reply;
 use crate::supervise::fleet::{Effect, Happening};
-use crate::supervise::launch::AGENT_RUNNER;
 use crate::supervise::lifecycle::{Action, Because, Event, Phase};
-use crate::supervise::supervisor::WORKFLOW_RUNNER;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
-use stigmer_protocol::component::{Agents, CONFIG_SCHEMA, ComponentConfig, Handshake};
-use stigmer_protocol::environment::Environment;
+use stigmer_protocol::component::{CONFIG_SCHEMA, ComponentConfig, Handshake};
 
 impl Supervisor {
     pub(super) async fn hear(&mut self, message: Message) {
@@ -26,19 +24,19 @@ impl Supervisor {
         match message.said {
             Said::Attending(pid) => self.attending(index, pid),
             Said::Handshake(Ok(Handshake::Ready { version, address, pid }))
-                if index != SERVER_INDEX || address.is_some() =>
+                if index != self.api || address.is_some() =>
             {
                 if self.fleet.phase(index) != Phase::Starting {
                     return;
                 }
                 slot.is_ready(version, pid, address);
                 let event = LaunchEvent::Ready {
-                    component: slot.name.to_owned(),
+                    component: slot.spec.name.to_owned(),
                     address,
                     millis: u64::try_from(slot.began.elapsed().as_millis()).unwrap_or(u64::MAX),
                 };
                 self.tell(&event);
-                if index == SERVER_INDEX {
+                if index == self.api {
                     self.server = address;
                 }
                 self.happen(Happening::To(index, Event::Ready)).await;
@@ -80,12 +78,17 @@ impl Supervisor {
         }
     }
 
-    /// Flushes the entry to disk now that nobody waits for it, and notes that in its stamp. If this fails, the first start
+    /// Flushes the entries in use to disk now that nobody waits for it, and notes that in their stamps. If this fails, the first start
     /// after the next boot of the machine verifies the entry, which is what it would have saved.
     fn confirm_durable(&self) {
-        let Some(digest) = self.payload.as_ref().and_then(|text| text.parse().ok()) else { return };
+        let digests: Vec<Digest> = self.slots.iter().filter_map(|slot| slot.payload).collect();
         let home = self.home.clone();
-        std::thread::spawn(move || store::confirm_durable(&home, digest, &Silent));
+        std::thread::spawn(move || {
+            for digest in digests {
+                // A failure costs one verification after the next boot.
+                let _ = store::confirm_durable(&home, digest, &Silent);
+            }
+        });
     }
 
     /// Lets something happen, and does what follows from it.
@@ -162,22 +165,17 @@ impl Supervisor {
         let server = self.server.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, self.config.port)));
         let slot = &mut self.slots[index];
         slot.begin();
-        let (environment, agents) = match slot.name {
-            AGENT_RUNNER => (self.config.environment.clone(), self.config.agents.clone()),
-            WORKFLOW_RUNNER => (self.config.workflow_environment.clone(), Agents::default()),
-            _ => (Environment::default(), Agents::default()),
-        };
         self.health.begin(index);
         let config = ComponentConfig {
             schema: CONFIG_SCHEMA,
-            component: slot.name.to_owned(),
+            component: slot.spec.name.to_owned(),
             instance: self.config.instance.clone(),
             server_url: format!("http://{server}"),
             token: self.token.clone(),
             work_dir: slot.work_dir.display().to_string(),
             heartbeat_ms: HEARTBEAT_MS,
-            environment,
-            agents,
+            environment: slot.launch.environment.clone(),
+            settings: slot.launch.settings.clone(),
         };
         let messages = self.messages.0.clone();
         let running =
@@ -188,7 +186,7 @@ impl Supervisor {
         }
         slot.running = Some(running);
         self.record();
-        let event = LaunchEvent::Starting { component: self.slots[index].name.to_owned() };
+        let event = LaunchEvent::Starting { component: self.slots[index].spec.name.to_owned() };
         self.tell(&event);
         Ok(())
     }

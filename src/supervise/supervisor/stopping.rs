@@ -54,7 +54,7 @@ impl Supervisor {
             .iter()
             .enumerate()
             .filter(|(index, _)| self.fleet.phase(*index) == Phase::Stopping)
-            .map(|(_, slot)| slot.name.to_owned())
+            .map(|(_, slot)| slot.spec.name.to_owned())
             .collect();
         self.tell(&LaunchEvent::Stopping { waiting_for: waiting_for.clone() });
         self.watchers.retain(|watcher| {

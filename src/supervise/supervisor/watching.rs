@@ -1,6 +1,7 @@
 //! Asking the server whether all is well, and acting on its answer.
 
-use super::{SERVER_INDEX, Supervisor, WORKFLOW_RUNNER};
+use super::Supervisor;
+use crate::supervise::components::Contact;
 use crate::supervise::fleet::Happening;
 use crate::supervise::health::{Component, Tick, Worker, probe};
 use crate::supervise::lifecycle::{Event, Phase};
@@ -24,7 +25,7 @@ impl Supervisor {
             Tick::Ask => {
                 let Some(address) = self.server else { return };
                 let (number, token, probes) =
-                    (self.slots[SERVER_INDEX].number, self.token.clone(), self.probes.0.clone());
+                    (self.slots[self.api].number, self.token.clone(), self.probes.0.clone());
                 tokio::spawn(async move {
                     let answer = probe::ask(address, token).await;
                     let _ = probes.send(Probed { number, began: now, answer });
@@ -35,16 +36,20 @@ impl Supervisor {
 
     /// Hears the answer, or that there was none.
     pub(super) async fn probed(&mut self, probed: Probed) {
-        let server = &self.slots[SERVER_INDEX];
-        if server.number != probed.number || !self.is_watched(SERVER_INDEX) {
+        let server = &self.slots[self.api];
+        if server.number != probed.number || !self.is_watched(self.api) {
             return;
         }
         let components: Vec<Component> = (0..self.slots.len())
-            .map(|index| Component {
-                name: self.slots[index].name,
-                pid: self.slots[index].told_pid.filter(|_| self.is_watched(index)),
-                // Both of ours do; what a person put in the place of agent-runner may be anything.
-                registers: self.slots[index].name == WORKFLOW_RUNNER || self.payload.is_some(),
+            .map(|index| {
+                let slot = &self.slots[index];
+                let is_worker = slot.spec.contact == Contact::Worker;
+                Component {
+                    name: slot.spec.name,
+                    pid: slot.told_pid.filter(|_| is_worker && self.is_watched(index)),
+                    // A local build without a bundle may be anything.
+                    registers: !slot.spec.is_bundled() || slot.payload.is_some(),
+                }
             })
             .collect();
         let events = self.health.hear(probed.answer.as_deref(), &components, probed.began, Instant::now());
@@ -61,10 +66,9 @@ impl Supervisor {
     /// Keeps in step with the life of a component.
     pub(super) fn note_health(&mut self, what: Happening) {
         match what {
-            Happening::To(SERVER_INDEX, Event::Ready) => self.health.watch(Instant::now()),
-            Happening::To(SERVER_INDEX, Event::Ended(_)) | Happening::Stop | Happening::StopNow => {
-                self.health.rest();
-            }
+            Happening::To(index, Event::Ready) if index == self.api => self.health.watch(Instant::now()),
+            Happening::To(index, Event::Ended(_)) if index == self.api => self.health.rest(),
+            Happening::Stop | Happening::StopNow => self.health.rest(),
             _ => {}
         }
     }

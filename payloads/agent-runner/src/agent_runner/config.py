@@ -12,10 +12,10 @@ if TYPE_CHECKING:  # importing typing costs a tenth of the whole start
     from typing import Any
 
 COMPONENT = "agent-runner"
-SCHEMA = 3
+SCHEMA = 4
 MAX_LINE = 64 * 1024
 _KEYS = (
-    "schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms", "environment", "agents",
+    "schema", "component", "instance", "server_url", "token", "work_dir", "heartbeat_ms", "environment", "settings",
 )  # fmt: skip
 # How many executions are in work at once if nobody says.
 EXECUTIONS = 4
@@ -43,7 +43,7 @@ class Config:
         work_dir: str,
         heartbeat_ms: int,
         environment: dict[str, str],
-        agents: object = None,
+        settings: object = None,
     ) -> None:
         self.instance = None if instance is None else _text("instance", instance)
         self.server_url = _text("server_url", server_url)
@@ -52,7 +52,7 @@ class Config:
         self.work_dir = _text("work_dir", work_dir)
         self.heartbeat_ms = _milliseconds(heartbeat_ms)
         self.environment = _environment(environment)
-        self.executions, self.model = _agents(agents)
+        self.executions, self.model = _settings(settings)
 
     def __repr__(self) -> str:
         return f"Config(instance={self.instance!r}, server_url={self.server_url!r}, work_dir={self.work_dir!r})"
@@ -154,17 +154,17 @@ def _environment(value: object) -> dict[str, str]:
     return value
 
 
-def _agents(value: object) -> tuple[int, dict[str, Any] | None]:
+def _settings(value: object) -> tuple[int, dict[str, Any] | None]:
     """How many executions at once, and the model of agents that name none; the model is read when it is needed."""
     if value is None:
         return EXECUTIONS, None
     if not isinstance(value, dict) or set(value) != {"executions", "model"}:
-        raise ConfigError("agents must be an object with executions and model, or null", _UPGRADE)
+        raise ConfigError("settings must be an object with executions and model, or null", _UPGRADE)
     executions, model = value["executions"], value["model"]
     if type(executions) is not int or not 1 <= executions <= 64:
-        raise ConfigError("agents has executions that are not a whole number from 1 to 64")
+        raise ConfigError("settings has executions that are not a whole number from 1 to 64")
     if model is not None and not isinstance(model, dict):
-        raise ConfigError("agents has a model that is neither an object nor null", _UPGRADE)
+        raise ConfigError("settings has a model that is neither an object nor null", _UPGRADE)
     return executions, model
 
 

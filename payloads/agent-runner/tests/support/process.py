@@ -24,7 +24,7 @@ def config_for(url: str, work: Path, **changes: Any) -> dict[str, Any]:
         "work_dir": str(work),
         "heartbeat_ms": 20,
         "environment": {},
-        "agents": {"executions": 4, "model": None},
+        "settings": {"executions": 4, "model": None},
     } | changes
     return {key: value for key, value in config.items() if value is not None}
 
