@@ -31,7 +31,7 @@ fn ready(platform: &Platform, words: &[&str], config: Option<&Value>) -> (Child,
 
 fn config(platform: &Platform, component: &str, url: &str) -> Value {
     json!({
-        "schema": 3,
+        "schema": stigmer::protocol::component::CONFIG_SCHEMA,
         "component": component,
         "instance": "i-1",
         "server_url": url,

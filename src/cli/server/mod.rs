@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Under the help of `stigmer server`, behind the components: where a person goes on from here.
-const NEXT: &str = "\
+const NEXT: &str = "
   stigmer server         starts them, in the background, and returns when they are ready
   stigmer server status  says what runs and, if something does not, why and what to do
   stigmer server logs    shows what they say
@@ -53,10 +53,8 @@ pub(super) fn describe(command: clap::Command, components: Components) -> clap::
             }
         })
         .collect();
-    let help = format!(
-        "What runs: the supervisor, which looks after the others; {}.\n\n{NEXT}",
-        described.join("; ")
-    );
+    let help =
+        format!("What runs: the supervisor, which looks after the others; {}.\n{NEXT}", described.join("; "));
     command.after_help(help).mut_subcommand("logs", |logs| logs::describe(logs, components))
 }
 
