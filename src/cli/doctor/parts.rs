@@ -1,4 +1,4 @@
-//! What is carried and what is materialized: every byte of both.
+//! What is slots and what is materialized: every byte of both.
 
 use super::Check;
 use crate::bundle::{BundleError, Carrier, Slot};
@@ -25,8 +25,8 @@ pub(super) fn look(home: &Home, components: Components, checks: &mut Vec<Check>)
     let (check, carrier) = bundle(&executable, components);
     checks.push(check);
     if let Some(carrier) = carrier {
-        let carried = &carrier.footer().slots;
-        let missing = components.bundled().filter(|spec| carried.iter().all(|slot| slot.name != spec.name));
+        let slots = &carrier.footer().slots;
+        let missing = components.bundled().filter(|spec| slots.iter().all(|slot| slot.name != spec.name));
         checks.extend(missing.map(|spec| {
             Check::problem(
                 "bundle",
