@@ -64,7 +64,8 @@ def test_every_key_is_needed(key: str) -> None:
     [
         ("schema", 1),
         ("schema", 2),
-        ("schema", 4),
+        ("schema", 3),
+        ("schema", 5),
         ("schema", True),
         ("schema", "2"),
         ("component", "internal-server"),

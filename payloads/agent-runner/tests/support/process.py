@@ -16,7 +16,7 @@ from support.server import INSTANCE, PATIENCE, TOKEN
 def config_for(url: str, work: Path, **changes: Any) -> dict[str, Any]:
     """A complete config; `changes` replaces values, and None removes the key."""
     config: dict[str, Any] = {
-        "schema": 3,
+        "schema": 4,
         "component": "agent-runner",
         "instance": INSTANCE,
         "server_url": url,
