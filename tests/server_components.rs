@@ -25,7 +25,10 @@ echo "bundled says hello" >&2
 printf '{"event":"ready","version":"7.7.7","pid":%s}\n' $$
 while :; do sleep 1000 & wait $!; done"#;
 
-const NAMES: [&str; 5] = ["stigmer-server", "workflow-runner", "agent-runner", "fake-role", "fake-bundled"];
+/// The components that always start, in the order of the table.
+fn expected() -> Vec<&'static str> {
+    stigmer::components::SHIPPED.names().chain(["fake-role", "fake-bundled"]).collect()
+}
 
 /// Path of `examples/own_components.rs`, built from the library as it is now.
 fn own_components() -> &'static Path {
@@ -108,7 +111,7 @@ fn is_ready(status: &Value) -> bool {
 fn entries_of_a_table_are_started_shown_restarted_and_stopped() {
     let own = Own::packed(&[("agent-runner", GOOD), ("fake-bundled", NEEDY)]);
     let status = json(&own.succeed(&["server", "start", "--port", "0", "--json"]));
-    assert_eq!(names(&status), NAMES);
+    assert_eq!(names(&status), expected());
     assert!(is_ready(&status), "{status}");
     let bundled = component(&status, "fake-bundled");
     assert_eq!((&bundled["version"], bundled["payload"].is_string()), (&"7.7.7".into(), true));
@@ -117,7 +120,7 @@ fn entries_of_a_table_are_started_shown_restarted_and_stopped() {
     assert!(own.log("fake-role").contains("greeting: 4 executions"));
     assert!(own.log("fake-bundled").contains("bundled says hello"));
     let all = text(&own.succeed(&["server", "logs"]));
-    assert!(NAMES.iter().all(|name| all.contains(name)), "{all}");
+    assert!(expected().iter().all(|name| all.contains(name)), "{all}");
     assert!(text(&own.run(&["server", "logs", "--component", "nobody"])).contains("fake-role, fake-bundled"));
     assert!(text(&own.succeed(&["server", "--help"])).contains("fake-role, a role for tests; fake-bundled"));
 
@@ -141,7 +144,7 @@ fn entries_of_a_table_are_started_shown_restarted_and_stopped() {
     assert_eq!(component(&again, "fake-bundled")["restarts"], 0);
 
     let restarted = json(&own.succeed(&["server", "restart", "--json"]));
-    assert_eq!(names(&restarted), NAMES);
+    assert_eq!(names(&restarted), expected());
     assert!(is_ready(&restarted), "{restarted}");
     assert_ne!(component(&restarted, "fake-role")["pid"], component(&again, "fake-role")["pid"]);
 

@@ -332,9 +332,10 @@ mod tests {
             .unwrap();
         let config = Config::read(&home).unwrap();
         let gathered = gather(&home, &config, crate::components::SHIPPED).unwrap();
-        let names: Vec<_> = gathered.keys().copied().collect();
-        assert_eq!(names, ["agent-runner", "stigmer-server", "workflow-runner"]);
-        assert_eq!(gathered["stigmer-server"], Environment::default());
+        for name in gathered.keys().filter(|name| !["agent-runner", "workflow-runner"].contains(name)) {
+            assert_eq!(gathered[name], Environment::default(), "{name}");
+        }
+        assert!(gathered.contains_key("stigmer-server"));
         let (agents, workflows) = (&gathered["agent-runner"], &gathered["workflow-runner"]);
         assert_eq!(agents.values().get("FOR_AGENTS").map(String::as_str), Some("value-two"));
         assert_eq!(workflows.values(), BTreeMap::from([("FOR_BOTH".to_owned(), "value-one".to_owned())]));
