@@ -149,7 +149,8 @@ fn a_platform_that_is_stopped_is_not_waited_for() {
     platform.stop();
     let (code, out, err) = run.end();
     assert_eq!((code, out.as_str()), (Some(3), "before\n"), "{err}");
-    for words in ["stigmer does not run", "`stigmer server` starts it", &format!("execution logs {id} -f")] {
+    for words in ["stigmer is not running", "`stigmer server` starts it", &format!("execution logs {id} -f")]
+    {
         assert!(err.contains(words), "{words}: {err}");
     }
 }

@@ -86,7 +86,7 @@ fn a_start_that_is_not_waited_for_goes_on_by_itself() {
     assert_eq!(status["ready"], false);
     // A second one that does not wait either is told what there is.
     let words = text(&platform.try_start(&["--no-wait"]));
-    assert!(words.contains("runs already") && words.contains("agent-runner is not ready"), "{words}");
+    assert!(words.contains("already running") && words.contains("agent-runner is not ready"), "{words}");
     // And one that waits, waits for the first.
     let waiting = platform
         .command(&platform.start_words(&["--json"]))
@@ -392,7 +392,7 @@ fn an_upgrade_during_a_start_does_not_mix_two_versions() {
     drop(log);
     // Another executable is asked to stop it, and says so.
     let words = text(&platform.stop());
-    assert!(words.contains("note: what runs was started from"), "{words}");
+    assert!(words.contains("note: the running server was started from"), "{words}");
     platform.assert_clean();
 }
 

@@ -17,7 +17,7 @@ fn a_server_that_does_not_answer_is_not_ready_until_it_answers_again() {
     let status = platform.status();
     let one = component(&status, "stigmer-server");
     assert_eq!(one["phase"], "unresponsive");
-    assert_eq!(one["not_ready"], "its process lives and does not answer");
+    assert_eq!(one["not_ready"], "its process is alive and not responding");
     assert_eq!(one["ready_since"], serde_json::Value::Null);
     assert_eq!(status["ready"], false);
     // Who cannot be asked about is not blamed.
@@ -25,7 +25,7 @@ fn a_server_that_does_not_answer_is_not_ready_until_it_answers_again() {
         assert_eq!(component(&status, worker)["phase"], "ready");
     }
     signal(server, Signal::CONT);
-    log.until("it answers again");
+    log.until("responding again");
     let status = platform.status();
     let one = component(&status, "stigmer-server");
     assert_eq!((&one["phase"], &one["restarts"], pid(one)), (&"ready".into(), &0.into(), server));
@@ -50,7 +50,7 @@ fn a_worker_that_is_not_heard_of_is_not_ready_until_it_is() {
         assert_eq!(component(&status, other)["phase"], "ready");
     }
     signal(worker, Signal::CONT);
-    log.until("it answers again");
+    log.until("responding again");
     let status = platform.status();
     let one = component(&status, "workflow-runner");
     assert_eq!((&one["phase"], &one["restarts"], pid(one)), (&"ready".into(), &0.into(), worker));
@@ -107,7 +107,7 @@ fn a_component_that_ends_again_and_again_is_slowed_down_and_says_so() {
     let first = platform.start();
     let mut log = platform.follow("agent-runner");
     signal(pid(component(&first, "agent-runner")), Signal::KILL);
-    log.until("again and again");
+    log.until("crash-looping");
     let status = platform.status();
     let one = component(&status, "agent-runner");
     assert_eq!(one["phase"], "crash-looping");
@@ -124,7 +124,7 @@ fn a_component_that_ends_again_and_again_is_slowed_down_and_says_so() {
     let words = text(&shown);
     for expected in [
         "not everything is ready",
-        "agent-runner is crash-looping: it ends again and again, the last time: exit code 1; it is tried again in",
+        "agent-runner is crash-looping: last exit: exit code 1; it is tried again in",
         "`stigmer server logs --component agent-runner`",
     ] {
         assert!(words.contains(expected), "{words}");

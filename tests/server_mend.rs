@@ -96,7 +96,7 @@ fn nobody_is_ended_because_a_file_names_him() {
     std::fs::write(&lock, forged).expect("written");
     let output = platform.run(&["server", "stop", "--now"]);
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
-    assert!(text(&output).contains("the system does not confirm it"), "{}", text(&output));
+    assert!(text(&output).contains("cannot verify that process"), "{}", text(&output));
     assert!(stranger.try_wait().expect("asked").is_none(), "the stranger was ended");
     stranger.kill().and_then(|()| stranger.wait()).expect("ended");
     std::fs::write(&record, kept).expect("written");

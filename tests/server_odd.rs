@@ -70,7 +70,7 @@ fn a_read_only_home_is_said_by_each_command() {
     for platform in [fresh, used()] {
         freeze(&platform);
         says(&platform.try_start(&[]), 73, &["ead-only", &home(&platform), "hint: set STIGMER_HOME"]);
-        says(&platform.run(&["server", "status"]), 3, &["does not run"]);
+        says(&platform.run(&["server", "status"]), 3, &["not running"]);
         says(&platform.run(&["server", "stop"]), 0, &["nothing runs"]);
         assert!(platform.run(&["server", "logs"]).status.success());
         let doctor = platform.run(&["doctor"]);
@@ -101,7 +101,7 @@ fn a_home_that_becomes_read_only_can_be_asked_and_stopped() {
     assert!(platform.run(&["server", "logs"]).status.success());
     says(&platform.run(&["server", "stop"]), 0, &["stopped"]);
     assert_eq!(platform.processes(), [0_u32; 0]);
-    says(&platform.run(&["server", "status"]), 3, &["does not run"]);
+    says(&platform.run(&["server", "status"]), 3, &["not running"]);
     says(&platform.try_start(&[]), 73, &["ead-only", "hint: set STIGMER_HOME"]);
     thaw(&platform);
     platform.start();
@@ -117,7 +117,7 @@ fn a_record_that_is_none_stops_nobody() {
     let deep = "[".repeat(100_000);
     for text in ["", "{", "null", "[]", "\u{0}", "{\"schema\":1}", deep.as_str()] {
         fs_err::write(&record, text).expect("written");
-        says(&platform.run(&["server", "status"]), 3, &["does not run"]);
+        says(&platform.run(&["server", "status"]), 3, &["not running"]);
         says(&platform.run(&["server", "stop"]), 0, &["nothing runs"]);
     }
     platform.start();
@@ -125,7 +125,7 @@ fn a_record_that_is_none_stops_nobody() {
     let huge = fs_err::File::create(&record).expect("created");
     huge.set_len(1 << 40).expect("sparse");
     let say_so = |platform: &Platform| {
-        says(&platform.run(&["server", "status"]), 3, &["does not run"]);
+        says(&platform.run(&["server", "status"]), 3, &["not running"]);
         says(&platform.run(&["server", "stop"]), 0, &["nothing runs"]);
     };
     say_so(&platform);

@@ -158,7 +158,7 @@ fn another_executable_is_told_from_the_one_that_runs() {
     assert_eq!((&differs["running"], &differs["replaced"]), (&"other".into(), &false.into()));
     assert_eq!(differs["running_executable"], copy.display().to_string());
     let words = text(&platform.run(&["server", "status"]));
-    assert!(words.contains("what runs was started from"), "{words}");
+    assert!(words.contains("the running server was started from"), "{words}");
     assert!(words.contains("`stigmer server restart` moves over"), "{words}");
 
     // An update puts another file in its place, and the new one asks.

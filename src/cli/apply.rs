@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// A file or a directory (-: standard input); may be given several times
     #[arg(short, long, value_name = "FILE|DIR", required = true)]
     file: Vec<PathBuf>,
-    /// Only say what would be changed. Where stigmer does not run, only the files are checked
+    /// Only say what would be changed. If stigmer is not running, only the files are checked
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON
@@ -66,7 +66,7 @@ impl Args {
         let mut api = match api::find() {
             Ok(api) => Some(api),
             Err(failure) if self.dry_run && failure.exit == Exit::NotRunning => {
-                output.note("stigmer does not run: the files are checked, and compared with nothing");
+                output.note("stigmer is not running: the files are checked, and compared with nothing");
                 None
             }
             Err(failure) => return Err(failure),

@@ -191,7 +191,7 @@ impl Running {
 }
 
 /// After the process itself is gone, a process it left behind may hold its pipes open; they are not waited for longer.
-const LEFTOVERS: Duration = Duration::from_millis(300);
+const PIPE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Starts a process, and lets it be heard on `messages` as number `number` of the component with index `component`.
 #[expect(clippy::unused_async, reason = "it spawns tasks, so it must be called inside of a runtime")]
@@ -257,7 +257,7 @@ async fn attend(
     // An attendant that was killed has left its processes to us.
     children.end_strays(&sink);
     for pipe in pipes {
-        let _ = tokio::time::timeout(LEFTOVERS, pipe).await;
+        let _ = tokio::time::timeout(PIPE_TIMEOUT, pipe).await;
     }
     say(Said::Ended(status));
 }

@@ -31,25 +31,25 @@ pub enum SuperviseError {
     #[error(transparent)]
     Port(#[from] PortError),
     /// Somebody else is at work on this home.
-    #[error("another supervisor or launcher is at work here")]
+    #[error("another supervisor or launcher is active in this home")]
     Locked(#[source] LockError),
     /// The supervisor cannot be started.
-    #[error("the supervisor cannot be started")]
+    #[error("cannot start the supervisor")]
     Spawn(#[source] io::Error),
     /// The supervisor lives and does not answer.
-    #[error("the supervisor (process {pid}) does not answer: it hangs")]
+    #[error("the supervisor (process {pid}) is not responding")]
     Hung {
         /// Its process id.
         pid: u32,
     },
     /// A process is said to be the supervisor, and the system does not confirm it.
-    #[error("process {pid} is said to supervise this home, and the system does not confirm it")]
+    #[error("cannot verify that process {pid} is the supervisor of this home")]
     Unconfirmed {
         /// Its process id.
         pid: u32,
     },
     /// The supervisor cannot be asked.
-    #[error("the supervisor cannot be asked")]
+    #[error("cannot query the supervisor")]
     Barred {
         /// Its process id. `None` if not even that can be read, nor whether it runs.
         pid: Option<u32>,
@@ -67,8 +67,8 @@ pub enum SuperviseError {
     /// It was told to stop while it started.
     #[error("the platform was told to stop before everything was ready; nothing is left running")]
     Stopped,
-    /// What is to run in the foreground runs already.
-    #[error("stigmer runs already (process {pid}, since {since})")]
+    /// The server that is to run in the foreground is already running.
+    #[error("stigmer is already running (process {pid}, since {since})")]
     Running {
         /// The supervisor's process id.
         pid: u32,

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 const SCHEMA: u32 = 1;
 
 /// A longer file is not ours.
-const MOST: u64 = 256 * 1024;
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// So many of the last log lines of what failed are kept, each cut to so many characters.
 const LINES: (usize, usize) = (10, 500);
@@ -85,7 +85,7 @@ impl LastEnd {
 
     /// Reads the record. One that is missing or not understood tells nothing.
     pub fn read(home: &Home) -> Option<Self> {
-        let text = platform::read_small(&Self::path(home), MOST).ok()?;
+        let text = platform::read_small(&Self::path(home), MAX_FILE_BYTES).ok()?;
         serde_json::from_slice(&text).ok().filter(|end: &Self| end.schema == SCHEMA)
     }
 

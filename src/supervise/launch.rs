@@ -240,11 +240,11 @@ fn differences(status: &Status, components: Components, request: &StartRequest) 
 /// Whether there is room for the little that a start writes. Asked before what runs is stopped, so that a full disk does not end it.
 pub fn check_room(home: &Home) -> Result<(), SuperviseError> {
     /// More than the files below `run/` come to.
-    const LITTLE: usize = 64 << 10;
+    const PROBE_BYTES: usize = 64 << 10;
     platform::create_private_dir(&home.run())?;
     let path = home.run();
     let mut file = tempfile::Builder::new().prefix(".room-").tempfile_in(&path)?;
-    let written = file.write_all(&vec![0; LITTLE]).and_then(|()| file.as_file().sync_data());
+    let written = file.write_all(&vec![0; PROBE_BYTES]).and_then(|()| file.as_file().sync_data());
     Ok(written.map_err(|error| {
         io::Error::new(error.kind(), format!("failed to write in `{}`: {error}", path.display()))
     })?)

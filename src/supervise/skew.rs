@@ -61,13 +61,15 @@ impl Skew {
         let Self { running_version, running_executable, this_version, this_executable, .. } = self;
         match self.running {
             Running::Older => {
-                format!("what runs is older: version {running_version}, this is {this_version}")
+                format!("running version {running_version} is older than this executable ({this_version})")
             }
             Running::Newer => {
-                format!("what runs is newer: version {running_version}, this is {this_version}")
+                format!("running version {running_version} is newer than this executable ({this_version})")
             }
             Running::Other if running_executable != this_executable => {
-                format!("what runs was started from `{running_executable}`, this is `{this_executable}`")
+                format!(
+                    "the running server was started from `{running_executable}`, this executable is `{this_executable}`"
+                )
             }
             Running::Other | Running::Same => {
                 format!(
@@ -243,6 +245,6 @@ mod tests {
         let own = build("0.2.0", "/b", "s", None);
         let old = build("0.1.0", "/a", "s", None);
         let skew = between(old.clone(), own, &old).expect("they differ");
-        assert_eq!(skew.words(), "what runs is older: version 0.1.0, this is 0.2.0");
+        assert_eq!(skew.words(), "running version 0.1.0 is older than this executable (0.2.0)");
     }
 }

@@ -85,9 +85,9 @@ impl Slot {
         self.since = now();
         self.ready_since = (phase == Phase::Ready).then(|| self.since.clone());
         match (self.phase, phase) {
-            (_, Phase::Unresponsive) => self.sink.event("it does not answer: no longer ready"),
-            (Phase::Unresponsive, Phase::Ready) => self.sink.event("it answers again: ready"),
-            (_, Phase::CrashLooping) => self.sink.event("it ends again and again: tried more rarely"),
+            (_, Phase::Unresponsive) => self.sink.event("not responding: no longer ready"),
+            (Phase::Unresponsive, Phase::Ready) => self.sink.event("responding again: ready"),
+            (_, Phase::CrashLooping) => self.sink.event("crash-looping: restarts are delayed"),
             _ => {}
         }
         self.phase = phase;
@@ -178,17 +178,16 @@ impl Slot {
         let last = || self.last_exit.as_ref().map_or("for no known reason", |exit| exit.reason.as_str());
         Some(match self.phase {
             Phase::Ready => return None,
-            Phase::Waiting => "what it needs is not ready".to_owned(),
+            Phase::Waiting => "a component that it needs is not ready".to_owned(),
             Phase::Starting => match &self.refusal {
                 Some((words, _)) => words.clone(),
-                None => "its process has not said yet that it is ready".to_owned(),
+                None => "its process has not reported readiness yet".to_owned(),
             },
-            Phase::Unresponsive => "its process lives and does not answer".to_owned(),
-            Phase::Restarting => format!("it ended: {}", last()),
-            Phase::CrashLooping => format!("it ends again and again, the last time: {}", last()),
-            Phase::Failed => format!("its configuration is wrong: {}", last()),
-            Phase::Stopping => "it was asked to end".to_owned(),
-            Phase::Stopped => "it was asked to end, and has".to_owned(),
+            Phase::Unresponsive => "its process is alive and not responding".to_owned(),
+            Phase::Restarting | Phase::CrashLooping => format!("last exit: {}", last()),
+            Phase::Failed => format!("invalid configuration: {}", last()),
+            Phase::Stopping => "it was asked to stop".to_owned(),
+            Phase::Stopped => "it has stopped".to_owned(),
         })
     }
 }

@@ -51,7 +51,7 @@ fn where_the_new_version_does_not_get_ready_the_old_one_runs_again() {
 fn where_nothing_runs_only_the_executable_is_replaced() {
     let world = World::new();
     let ran = world.run(&["server", "update"]).code(0);
-    assert!(ran.out.contains("the platform does not run"), "{}", ran.out);
+    assert!(ran.out.contains("the server is not running"), "{}", ran.out);
     world.assert_updated();
     world.run(&["server", "status"]).code(3);
 }

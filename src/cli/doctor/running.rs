@@ -55,12 +55,12 @@ fn absent(home: &Home) -> Check {
     match LastEnd::read(home).map(|end| end.why) {
         Some(Why::StartFailed { failure }) => Check::warning(
             "server",
-            format!("does not run; the last start failed: {}: {}", failure.component, failure.reason),
+            format!("not running; the last start failed: {}: {}", failure.component, failure.reason),
             failure.hint.unwrap_or_else(|| {
                 "`stigmer server status` says more of it; mend that and start again".to_owned()
             }),
         ),
-        _ => Check::ok("server", "does not run; `stigmer server` starts it"),
+        _ => Check::ok("server", "not running; `stigmer server` starts it"),
     }
 }
 

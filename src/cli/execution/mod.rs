@@ -27,7 +27,7 @@ An ID may be abbreviated to its beginning or end, as long as it means only one o
 
 /// Under the help of what follows an execution.
 pub(super) const CODES: &str = "\
-Exits with 0 if it completed, 1 if it failed, 6 if it was cancelled, 3 if stigmer does not run; with 130 after Ctrl-C, which ends the \
+Exits with 0 if it completed, 1 if it failed, 6 if it was cancelled, 3 if stigmer is not running; with 130 after Ctrl-C, which ends the \
 watching and not the execution.";
 
 #[derive(Debug, clap::Args)]

@@ -41,7 +41,7 @@ pub(super) fn absent(home: &Home, output: Output) -> Outcome {
         report(home, output, DownReport { state, crashed, last_end: end.as_ref(), ..DownReport::new() })?;
         return Ok(Exit::NotRunning as u8);
     }
-    output.line("stigmer does not run")?;
+    output.line("stigmer is not running")?;
     let mut start = "`stigmer server` starts it".to_owned();
     if let Some(end) = &end {
         let when = ago(&end.time);
@@ -99,7 +99,7 @@ pub(super) fn crashed(
         report(home, output, down)?;
         return Ok(Exit::NotRunning as u8);
     }
-    output.line("stigmer does not run")?;
+    output.line("stigmer is not running")?;
     output.note(format_args!(
         "  note: the supervisor (process {}, started {} ago) crashed or was killed; last sign of life {}",
         state.identity.pid,

@@ -107,7 +107,7 @@ pub(super) fn report(output: Output, status: &Status, already: Option<&[String]>
 fn already(status: &Status, differences: &[String], output: Output) -> Result<(), Failure> {
     let url = status.url.as_deref().unwrap_or("an address not known yet");
     output.line(format_args!(
-        "stigmer runs already at {url} (process {}, since {})",
+        "stigmer is already running at {url} (process {}, since {})",
         status.pid, status.since
     ))?;
     for component in status.components.iter().filter(|c| c.phase != Phase::Ready) {
@@ -152,7 +152,7 @@ pub(super) fn restart(
     drop(launch::resolve(home, &settings, components, &request.local, &Shown::new(output), &mut |_| {})?);
     if service {
         service::restart()?;
-        // It runs already, and this says so.
+        // Its manager has started it, and this reports so.
         let request = StartRequest { port: None, local: BTreeMap::new() };
         return start(home, components, &request, true, output);
     }

@@ -9,8 +9,8 @@ use crate::supervise::state::ServerState;
 use serde::Serialize;
 use std::time::Instant;
 
-/// What a person who is in a hurry can do.
-const HASTE: &str = "; what takes too long is killed (`stigmer server stop --now` does not wait)";
+/// Remark on the first component that is waited for.
+const NOW_HINT: &str = "; what takes too long is killed (`stigmer server stop --now` does not wait)";
 
 #[derive(Serialize)]
 struct StopReport {
@@ -79,7 +79,7 @@ pub(super) fn stop(home: &Home, by: &str, manner: Manner, output: Output) -> Res
         let names = waiting_for.join(", ");
         match &said {
             Some(last) if !names.is_empty() && *last != names && !output.is_json() => {
-                let hint = if last.is_empty() { HASTE } else { "" };
+                let hint = if last.is_empty() { NOW_HINT } else { "" };
                 output.note(format_args!("waiting for {names}{hint}"));
                 said = Some(names);
             }

@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 
 /// Under the help of the command.
 pub(super) const NOTE: &str = "\
-The platform is stopped in good order and started again with the same settings; where it does not run, only the executable is \
+The platform is stopped in good order and started again with the same settings; if it is not running, only the executable is \
 updated. If it does not get ready on the new version, the old one is put back and started: that exits with 1.";
 
 #[derive(Debug, clap::Args)]
@@ -84,7 +84,7 @@ pub(super) fn run(home: &Home, components: Components, args: UpdateArgs) -> Outc
             ))?;
         }
         (Some(_), ..) => {
-            output.line(format_args!("stigmer {version} is installed; the platform does not run"))?;
+            output.line(format_args!("stigmer {version} is installed; the server is not running"))?;
             output.hint("`stigmer server` starts it");
         }
     }

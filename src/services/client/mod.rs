@@ -34,7 +34,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// Nothing runs that could be asked.
-    #[error("stigmer does not run")]
+    #[error("stigmer is not running")]
     Down,
     /// The supervisor lives and does not answer.
     #[error("the supervisor (process {pid}) does not answer")]

@@ -10,11 +10,11 @@ const COUNT: usize = 3;
 const SERVER: usize = 0;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What an imagined process has been told.
+/// Last signal to an imagined process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Signal {
     Nothing,
-    ToEnd,
+    Terminate,
     Killed,
 }
 
@@ -22,7 +22,7 @@ enum Told {
 struct World {
     fleet: Fleet,
     now: Instant,
-    processes: [Option<Told>; COUNT],
+    processes: [Option<Signal>; COUNT],
     spawned: [Vec<Instant>; COUNT],
     server_was_ready: bool,
     stopped: bool,
@@ -61,11 +61,11 @@ impl World {
                     if what != Happening::To(index, Event::Refused) {
                         self.check_order(index);
                     }
-                    self.processes[index] = Some(Told::ToEnd);
+                    self.processes[index] = Some(Signal::Terminate);
                 }
                 Effect::Do(index, Action::Kill(_)) => {
                     assert!(self.processes[index].is_some(), "nobody is killed who does not live");
-                    self.processes[index] = Some(Told::Killed);
+                    self.processes[index] = Some(Signal::Killed);
                 }
                 Effect::Do(_, Action::None) => panic!("nothing to do is nothing to say"),
                 Effect::Up => self.verdicts += 1,
@@ -93,7 +93,7 @@ impl World {
         assert_eq!(self.processes[index], None, "at most one process each");
         assert!(!self.stopped, "a stop wins");
         assert!(index == SERVER || self.server_was_ready, "the server is ready before anyone needs it");
-        self.processes[index] = Some(Told::Nothing);
+        self.processes[index] = Some(Signal::Nothing);
         self.spawned[index].push(self.now);
         let window = policy().crash_window;
         let recent = self.spawned[index].iter().filter(|then| self.now.duration_since(**then) < window);
@@ -181,7 +181,7 @@ proptest! {
             }
             world.pass();
             for index in 0..COUNT {
-                if world.processes[index] == Some(Told::Killed) {
+                if world.processes[index] == Some(Signal::Killed) {
                     world.on(Happening::To(index, Event::Ended(None)));
                 }
             }
@@ -198,7 +198,7 @@ proptest! {
         world.on(Happening::StopNow);
         for index in 0..COUNT {
             if let Some(told) = world.processes[index] {
-                prop_assert_eq!(told, Told::Killed);
+                prop_assert_eq!(told, Signal::Killed);
                 world.on(Happening::To(index, Event::Ended(None)));
             }
         }

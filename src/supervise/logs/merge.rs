@@ -137,7 +137,7 @@ fn take(source: &mut Source, torn: Torn) -> io::Result<Option<Head>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervise::logs::{KEPT, rotated};
+    use crate::supervise::logs::{ROTATED_FILES, rotated};
     use proptest::prelude::*;
     use std::io::Write;
     use std::path::Path;
@@ -215,12 +215,12 @@ mod tests {
 
         fn rotate(&mut self, log: usize) {
             let path = &self.files[log].1;
-            for age in (0..KEPT).rev() {
+            for age in (0..ROTATED_FILES).rev() {
                 let _ = std::fs::rename(rotated(path, age), rotated(path, age + 1));
             }
             append(path, "");
             self.model[log].push(Vec::new());
-            let surplus = self.model[log].len().saturating_sub(KEPT + 1);
+            let surplus = self.model[log].len().saturating_sub(ROTATED_FILES + 1);
             self.model[log].drain(..surplus);
         }
 
@@ -256,7 +256,7 @@ mod tests {
             // The effective time of what is left may come from a line that is not there any more.
             let merged = rest(&mut Merge::open(&world.files).expect("opens"), Torn::Shown);
             let mut sorted = world.sorted();
-            if world.model.iter().all(|files| files.len() <= KEPT) {
+            if world.model.iter().all(|files| files.len() <= ROTATED_FILES) {
                 prop_assert_eq!(&merged, &sorted);
             }
             let mut same = merged;
@@ -307,7 +307,7 @@ mod tests {
                     Step::Read => {
                         let told = merge.look_again().expect("read");
                         // Only where it is true.
-                        prop_assert!(told.is_empty() || rotations.iter().any(|count| *count >= KEPT));
+                        prop_assert!(told.is_empty() || rotations.iter().any(|count| *count >= ROTATED_FILES));
                         gaps |= !told.is_empty();
                         rotations = [0; 3];
                         seen.extend(rest(&mut merge, Torn::Kept));

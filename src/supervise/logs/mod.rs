@@ -73,7 +73,7 @@ fn rotated(current: &Path, age: usize) -> PathBuf {
 }
 
 /// How many rotated files are kept.
-const KEPT: usize = 3;
+const ROTATED_FILES: usize = 3;
 
 /// Whether `text` is a time as [`now`] writes it. Only such times can be compared as text.
 fn is_time(text: &[u8]) -> bool {

@@ -6,7 +6,7 @@
 //! Killed between any two steps, this leaves at worst a gap in the numbers of the files and a line without an end;
 //! readers pass over the one, and the next writer ends the other.
 
-use super::{KEPT, Line, rotated};
+use super::{Line, ROTATED_FILES, rotated};
 use crate::platform::{self, FileIdentity};
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -197,7 +197,7 @@ impl State {
     fn rotate(&mut self) -> io::Result<Option<io::Error>> {
         self.file = None;
         let mut outcome = Ok(());
-        for age in (0..KEPT).rev() {
+        for age in (0..ROTATED_FILES).rev() {
             // A gap in the series is no error.
             outcome = match std::fs::rename(rotated(&self.path, age), rotated(&self.path, age + 1)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -251,8 +251,8 @@ mod tests {
             sink.write("stderr", &[format!("line {number}")]);
         }
         let files = fs_err::read_dir(path.parent().expect("a directory")).expect("lists").count();
-        assert_eq!(files, KEPT + 1);
-        for age in 0..=KEPT {
+        assert_eq!(files, ROTATED_FILES + 1);
+        for age in 0..=ROTATED_FILES {
             let size = fs_err::metadata(rotated(&path, age)).expect("exists").len();
             assert!(size <= 1000, "{size}");
         }
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn a_log_has_its_bound_also_where_nothing_can_be_renamed() {
         let (_dir, path, sink) = sink(1000);
-        for age in 1..=KEPT {
+        for age in 1..=ROTATED_FILES {
             fs_err::create_dir_all(rotated(&path, age).join("in the way")).expect("made");
         }
         for number in 0..100 {
@@ -313,7 +313,7 @@ mod tests {
             assert!(fs_err::metadata(&path).expect("exists").len() <= 1300);
         }
         let only = [("c".to_owned(), path)];
-        for age in 1..=KEPT {
+        for age in 1..=ROTATED_FILES {
             fs_err::remove_dir_all(rotated(&only[0].1, age)).expect("removed");
         }
         let lines = super::super::tail(&only, 1000).expect("read");
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_writer_killed_at_any_point_of_a_rotation_costs_no_line() {
-        for steps in 0..=KEPT + 1 {
+        for steps in 0..=ROTATED_FILES + 1 {
             let (_dir, path, sink) = sink(1000);
             for number in 0..25 {
                 sink.event(&format!("line {number}"));
@@ -331,12 +331,12 @@ mod tests {
             let before = texts(&path);
             drop(sink);
             // What `rotate` does, as far as it came; the new file may not have been made.
-            for age in (0..KEPT).rev().take(steps) {
+            for age in (0..ROTATED_FILES).rev().take(steps) {
                 if rotated(&path, age).exists() {
                     fs_err::rename(rotated(&path, age), rotated(&path, age + 1)).expect("renamed");
                 }
             }
-            if steps > KEPT {
+            if steps > ROTATED_FILES {
                 fs_err::write(&path, "{\"time\":\"20").expect("a line that was begun");
             }
             let again = Sink::open(path.clone(), "c").expect("opens");

@@ -3,7 +3,7 @@
 //! All files are opened before one is read, from the newest to the oldest: a rotation in the midst of it then shows a file
 //! twice, which is noticed by its identity, and hides none. An open file stays what it is, whatever it is called by now.
 
-use super::{KEPT, Line, is_time, rotated};
+use super::{Line, ROTATED_FILES, is_time, rotated};
 use crate::platform::{self, FileIdentity};
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -64,7 +64,7 @@ impl Source {
     /// A file exists and cannot be read.
     pub fn open(component: &str, path: &Path) -> io::Result<Self> {
         let mut parts = VecDeque::<Part>::new();
-        for age in 0..=KEPT {
+        for age in 0..=ROTATED_FILES {
             if let Some(part) = Part::open(&rotated(path, age))?
                 && parts.iter().all(|known| known.identity != part.identity)
             {
@@ -193,7 +193,7 @@ impl Source {
         let Some(last) = self.parts.back_mut() else {
             *self = Self { time: std::mem::take(&mut self.time), ..Self::open(&self.component, &self.path)? };
             // There was none before. If there are as many files now as are ever kept, there may have been more.
-            return Ok(self.parts.len() <= KEPT);
+            return Ok(self.parts.len() <= ROTATED_FILES);
         };
         let length = last.file.metadata()?.len();
         if length < last.at {
@@ -205,7 +205,7 @@ impl Source {
         last.end = length;
         let read = last.identity;
         let mut newer = Vec::<Part>::new();
-        for age in 0..=KEPT {
+        for age in 0..=ROTATED_FILES {
             match Part::open(&rotated(&self.path, age))? {
                 Some(part) if part.identity == read => {
                     // It may have grown between the look above and its rotation.

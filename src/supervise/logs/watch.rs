@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// How often one looks although the system said nothing.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time after which the files are read although the system has reported no change.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The same where it will say nothing.
-const IMPATIENCE: Duration = Duration::from_millis(250);
+/// The same where the system reports no changes.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A directory that is watched, or will be as soon as it exists.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Watch {
             // What happened before the watch began is told by nobody.
             return;
         }
-        let limit = if self.watched.is_some() { PATIENCE } else { IMPATIENCE };
+        let limit = if self.watched.is_some() { WATCH_TIMEOUT } else { POLL_INTERVAL };
         let _ = self.told.recv_timeout(limit);
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 /// Two signals closer together than this are one press of a key: a wrapper passes on what the terminal has sent to the
 /// whole group already.
-const ONE_PRESS: Duration = Duration::from_millis(200);
+const KEY_REPEAT_WINDOW: Duration = Duration::from_millis(200);
 
 impl Supervisor {
     /// Ends everything in the reverse order of its start; calling it again changes nothing.
@@ -30,7 +30,7 @@ impl Supervisor {
     /// The system, a person at the terminal or a service manager says that it is time to go. Who says so twice means
     /// now; the end of the terminal is not said twice, it only arrives so.
     pub(super) async fn signalled(&mut self, name: &str) {
-        let again = self.signalled.is_some_and(|first| first.elapsed() >= ONE_PRESS);
+        let again = self.signalled.is_some_and(|first| first.elapsed() >= KEY_REPEAT_WINDOW);
         if again && name != "SIGHUP" {
             self.sink.event(&format!("told again by {name}: everything ends at once"));
             self.stop_now().await;
