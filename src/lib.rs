@@ -32,3 +32,4 @@ pub use stigmer_store::lock;
 pub use stigmer_update as update;
 pub use stigmer_workflow as workflow;
 pub use stigmer_workflow::resource;
+pub use stigmer_workflow::source;

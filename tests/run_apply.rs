@@ -110,7 +110,7 @@ fn a_mistake_anywhere_is_said_with_its_place_and_changes_nothing() {
     for words in [
         format!("{dir}/b.yaml:5:11: unknown variant `fly`"),
         format!("{dir}/c.yaml:2:"),
-        format!("{dir}/d.yaml:1:1: the agent `good` is in {dir}/a.yaml:1 already"),
+        format!("{dir}/d.yaml:1:1: duplicate agent `good`: already in {dir}/a.yaml:1"),
         "nothing was changed".to_owned(),
     ] {
         assert!(said.contains(&words), "{words}: {said}");

@@ -92,7 +92,7 @@ fn a_terminal_shows_words_as_they_come_and_takes_no_orders_from_them() {
     terminal.press(3);
     let said = terminal.until("execution cancel");
     let again = format!("execution logs {} -f --since-seq 5", id_of(&leased));
-    assert!(said.contains("is not ended by this") && said.contains(&again), "{said}");
+    assert!(said.contains("is still running") && said.contains(&again), "{said}");
     worker.complete("done");
     platform.stop();
 }
@@ -130,12 +130,12 @@ fn a_restart_in_the_middle_loses_nothing_and_repeats_nothing() {
     assert!(restarted.status.success(), "{}", text(&restarted));
     worker.come_back(&platform);
     worker.say("after\n");
-    run.says("stigmer-server is away");
+    run.says("connection lost; reconnecting");
     run.prints("after\n");
     worker.complete("before\nafter\n");
     let (code, out, err) = run.end();
     assert_eq!((code, out.as_str()), (Some(0), "before\nafter\n"), "{err}");
-    assert!(err.contains("it is back"), "{err}");
+    assert!(err.contains("reconnected"), "{err}");
     platform.stop();
 }
 
@@ -149,7 +149,8 @@ fn a_platform_that_is_stopped_is_not_waited_for() {
     platform.stop();
     let (code, out, err) = run.end();
     assert_eq!((code, out.as_str()), (Some(3), "before\n"), "{err}");
-    for words in ["stigmer is not running", "`stigmer server` starts it", &format!("execution logs {id} -f")]
+    for words in
+        ["stigmer is not running", "run `stigmer server` to start it", &format!("execution logs {id} -f")]
     {
         assert!(err.contains(words), "{words}: {err}");
     }
@@ -221,7 +222,7 @@ fn an_interrupted_execution_is_resumed_on_request() {
 fn who_waits_for_a_worker_is_told_so() {
     let (platform, mut worker) = platform();
     let mut run = Running::new(&platform, &["run", "hello", "-m", "hi"]);
-    run.says("no worker has taken it yet");
+    run.says("waiting for a worker");
     worker.take();
     worker.complete("at last");
     let (code, out, err) = run.end();

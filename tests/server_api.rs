@@ -230,7 +230,7 @@ fn what_was_answered_survives_a_kill() {
     let worker = server.worker(1);
     let leased = server.lease(&worker, AGENT, 0).expect("work");
     let lease = text(&leased, "lease").to_owned();
-    let event = |n: u64| json!({"events": [{"n": n, "type": "message.delta", "data": {"text": n}}]});
+    let event = |n: u64| json!({"events": [{"n": n, "type": "note", "data": {"text": n.to_string()}}]});
     server.post(&format!("/v1/leases/{lease}/heartbeat"), &event(1));
     let before = server.types_of(&id);
     server.crash_and_restart(5000);

@@ -18,7 +18,7 @@ fn apply(server: &Server) -> Vec<String> {
     let files = files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     let texts = files.map(|file| std::fs::read_to_string(file).expect("read"));
     texts
-        .flat_map(|text| stigmer::resource::source::read(&text).expect("it is sound"))
+        .flat_map(|text| stigmer::source::read(&text).expect("it is sound"))
         .filter_map(|one| {
             let resource = one.resource;
             let (kind, name) = (resource.kind, resource.metadata.name.clone());

@@ -1,4 +1,4 @@
 //! A file of agents and workflows.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| stigmer::resource::source::fuzzing::resources(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stigmer::source::fuzzing::resources(data));

@@ -1,23 +1,24 @@
-//! Asking the server on behalf of a command, and its refusals in words for people.
+//! The client of the server for commands, and errors of the API in words for people.
 
 use super::server::failure::{barred, hung};
 use super::{Exit, Failure};
 use crate::home::Home;
-use crate::services::client::{Api, ApiError, Locate};
+use crate::services::client::{ApiError, Client, Locate};
 use crate::supervise::client::{Found, look};
 use crate::supervise::last_end::{LastEnd, Why};
-use serde_json::Value;
+use stigmer_protocol::ExecutionId;
+use stigmer_protocol::api::executions::ExecutionQuery;
 use stigmer_protocol::token::Token;
 
-/// Among so many of the newest executions an abbreviated id is looked up.
-const LOOKED_THROUGH: u32 = 200;
+/// Number of the newest executions among which an abbreviated id is looked up.
+const SEARCHED_EXECUTIONS: u32 = 200;
 
-/// The length of a whole id.
-const ID: usize = 26;
+/// Length of a complete id.
+const ID_LENGTH: usize = 26;
 
-/// The server of this home.
-pub(super) fn find() -> Result<Api, Failure> {
-    Ok(Api::new(Box::new(Installation(Home::from_env()?)))?)
+/// Connects to the server of this home.
+pub(super) fn connect() -> Result<Client, Failure> {
+    Ok(Client::new(Box::new(Installation(Home::from_env()?)))?)
 }
 
 /// Locates the server of a home through its supervisor.
@@ -49,34 +50,33 @@ impl Locate for Installation {
     }
 }
 
-/// The whole id of the execution that `text` means: an id, or the beginning or end of one that no other recent one has.
-pub(super) fn execution_id(api: &mut Api, text: &str) -> Result<String, Failure> {
-    let nothing = |words: &str| {
-        Failure::new(Exit::Unavailable, format!("there is no execution {words}`{text}`"))
-            .hint("`stigmer execution list` shows what there is")
+/// Completes an abbreviated id: the beginning or end of an id that only one of the newest executions has.
+pub(super) fn execution_id(client: &mut Client, text: &str) -> Result<ExecutionId, Failure> {
+    let nothing = || {
+        Failure::new(Exit::Unavailable, format!("execution `{text}` not found"))
+            .hint("run `stigmer execution list` to list executions")
     };
-    // It becomes part of an address.
     let is_part = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if !is_part || text.len() > ID {
-        return Err(nothing(""));
+    if !is_part || text.len() > ID_LENGTH {
+        return Err(nothing());
     }
     let part = text.to_ascii_lowercase();
-    if part.len() == ID {
-        return Ok(part);
+    if part.len() == ID_LENGTH {
+        return Ok(part.into());
     }
-    let page: Value = api.get(&format!("/v1/executions?limit={LOOKED_THROUGH}"))?;
-    let ids = page["executions"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str());
-    let found: Vec<&str> = ids.filter(|id| id.starts_with(&part) || id.ends_with(&part)).collect();
+    let query = ExecutionQuery { limit: Some(SEARCHED_EXECUTIONS), ..ExecutionQuery::default() };
+    let ids = client.executions().list(&query)?.into_iter().map(|execution| execution.id);
+    let found: Vec<ExecutionId> = ids.filter(|id| id.starts_with(&part) || id.ends_with(&part)).collect();
     match found.as_slice() {
-        [only] => Ok((*only).to_owned()),
-        [] => Err(nothing("whose id begins or ends with ")),
+        [only] => Ok(only.clone()),
+        [] => Err(nothing()),
         several => {
-            let message = format!("{} executions have ids that begin or end with `{text}`", several.len());
+            let message = format!("ambiguous id `{text}`: {} executions begin or end with it", several.len());
             Err(several
                 .iter()
                 .take(5)
-                .fold(Failure::new(Exit::Usage, message), |failure, id| failure.cause(*id))
-                .hint("give more of it"))
+                .fold(Failure::new(Exit::Usage, message), |failure, id| failure.cause(id.as_str()))
+                .hint("type more of the id"))
         }
     }
 }
@@ -84,13 +84,13 @@ pub(super) fn execution_id(api: &mut Api, text: &str) -> Result<String, Failure>
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         match error {
-            ApiError::Down => Self::from_error(Exit::NotRunning, &error).hint("`stigmer server` starts it"),
+            ApiError::Down => Self::from_error(Exit::NotRunning, &error).hint("run `stigmer server` to start it"),
             ApiError::Hung { pid } => hung(pid),
             ApiError::Barred { pid, source } => barred(pid, source),
             ApiError::NotReady => Self::from_error(Exit::Busy, &error)
-                .hint("`stigmer server status` says how far it is; then ask again"),
-            ApiError::Refused { status, ref hint, .. } => {
-                let exit = match status {
+                .hint("run `stigmer server status` to see its progress, then try again"),
+            ApiError::Problem(_) | ApiError::UnexpectedStatus { .. } => {
+                let exit = match error.status().unwrap_or_default() {
                     400 => Exit::Usage,
                     401 => Exit::Forbidden,
                     404 => Exit::Unavailable,
@@ -100,15 +100,18 @@ impl From<ApiError> for Failure {
                     _ => Exit::Failed,
                 };
                 let failure = Self::from_error(exit, &error);
-                match hint {
-                    Some(hint) => failure.hint(hint),
-                    None => failure,
+                match &error {
+                    ApiError::Problem(problem) => match &problem.hint {
+                        Some(hint) => failure.hint(hint),
+                        None => failure,
+                    },
+                    _ => failure,
                 }
             }
             ApiError::Unreachable { .. } => Self::from_error(Exit::Failed, &error)
-                .hint("`stigmer server status` says how it is; `stigmer server logs --component stigmer-server` what it says"),
-            ApiError::Strange(_) => Self::from_error(Exit::Failed, &error)
-                .hint("the server is of another version: `stigmer server restart` moves over to this one"),
+                .hint("run `stigmer server status`, and `stigmer server logs --component stigmer-server` for its log"),
+            ApiError::UnexpectedBody(_) => Self::from_error(Exit::Failed, &error)
+                .hint("the server may have another version: run `stigmer server restart` to replace it by this one"),
             ApiError::Token(source) => Self::from(source),
         }
     }

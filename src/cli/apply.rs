@@ -1,32 +1,32 @@
-//! `stigmer apply`: what stands in files becomes what the platform has. All of it is checked before anything is changed.
+//! `stigmer apply`: creates and updates agents and workflows from files. All files are checked before anything is changed.
 
 use super::run::read_text;
 use super::{Exit, Failure, Outcome, Output, api};
-use crate::resource::source::{self, Written};
 use crate::resource::{Kind, Resource};
-use crate::services::client::{Api, ApiError};
+use crate::services::client::{ApiError, Client};
+use crate::source::{self, Written};
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use ureq::http::Method;
+use stigmer_protocol::DefinitionDigest;
+use stigmer_protocol::api::resources::ApplyOutcome;
 
-/// What a file of resources is called.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+/// Extensions of resource files.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Under the help of `stigmer apply`.
 const NOTE: &str = "\
-A file holds agents and workflows, as YAML (also several documents) or JSON. A workflow may also stand there by itself, in the \
-Serverless Workflow language. In a directory, all files that end in .yaml, .yml or .json are read, also in the directories below. \
-If anything is wrong with any of them, nothing is changed. Exits with 65 then.";
+A file contains agents and workflows as YAML (one or more documents) or JSON. A bare workflow in the workflow language is accepted, \
+too. In a directory, all .yaml, .yml and .json files are read, including those in subdirectories. If any file has an error, nothing is \
+changed and the exit code is 65.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTE)]
 pub(super) struct Args {
-    /// A file or a directory (-: standard input); may be given several times
+    /// File or directory (-: standard input); may be repeated
     #[arg(short, long, value_name = "FILE|DIR", required = true)]
     file: Vec<PathBuf>,
-    /// Only say what would be changed. If stigmer is not running, only the files are checked
+    /// Show what would change; if stigmer is not running, only check the files
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON
@@ -34,7 +34,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// A resource, and where it was read.
+/// A resource and its place in a file.
 #[derive(Debug)]
 struct Found {
     file: String,
@@ -53,8 +53,8 @@ struct Applied {
     kind: &'static str,
     name: String,
     /// `created`, `updated` or `unchanged`; `valid` if it was not compared with anything.
-    outcome: String,
-    digest: String,
+    outcome: &'static str,
+    digest: DefinitionDigest,
     file: String,
     line: usize,
 }
@@ -63,10 +63,10 @@ impl Args {
     pub(super) fn run(self) -> Outcome {
         let output = Output::new(self.json);
         let found = read_all(&self.file)?;
-        let mut api = match api::find() {
-            Ok(api) => Some(api),
+        let mut client = match api::connect() {
+            Ok(client) => Some(client),
             Err(failure) if self.dry_run && failure.exit == Exit::NotRunning => {
-                output.note("stigmer is not running: the files are checked, and compared with nothing");
+                output.note("stigmer is not running: only the files were checked");
                 None
             }
             Err(failure) => return Err(failure),
@@ -75,16 +75,24 @@ impl Args {
         for Found { file, line, resource } in found {
             let name = resource.metadata.name.clone();
             let digest = resource.digest();
-            let outcome = match &mut api {
-                None => "valid".to_owned(),
-                Some(api) if self.dry_run => compare(api, &resource, &digest)?.to_owned(),
-                Some(api) => put(api, &resource).map_err(|error| {
-                    let failure =
-                        Failure::from(error).cause(format!("{file}:{line}: {} {name}", resource.kind));
-                    report.resources.iter().fold(failure, |failure, done| {
-                        failure.cause(format!("before it, {} {} was {}", done.kind, done.name, done.outcome))
-                    })
-                })?,
+            let outcome = match &mut client {
+                None => "valid",
+                Some(client) if self.dry_run => compare(client, &resource, &digest)?.word(),
+                Some(client) => client
+                    .resources()
+                    .put(&resource)
+                    .map_err(|error| {
+                        let failure =
+                            Failure::from(error).cause(format!("{file}:{line}: {} {name}", resource.kind));
+                        report.resources.iter().fold(failure, |failure, done| {
+                            failure.cause(format!(
+                                "already applied: {} {} ({})",
+                                done.kind, done.name, done.outcome
+                            ))
+                        })
+                    })?
+                    .outcome
+                    .word(),
             };
             if !output.is_json() {
                 let would = if self.dry_run && outcome != "valid" { " (dry run)" } else { "" };
@@ -99,29 +107,21 @@ impl Args {
     }
 }
 
-/// The address of a resource.
-pub(super) fn address(kind: Kind, name: &str) -> String {
-    format!("/v1/resources/{}/{name}", kind.plural())
-}
-
-fn put(api: &mut Api, resource: &Resource) -> Result<String, ApiError> {
-    let body = serde_json::to_value(resource).map_err(ApiError::Strange)?;
-    let path = address(resource.kind, &resource.metadata.name);
-    let answer: Value = api.call(&Method::PUT, &path, Some(&body))?;
-    Ok(answer["outcome"].as_str().unwrap_or_default().to_owned())
-}
-
-/// What applying it would come to.
-fn compare(api: &mut Api, resource: &Resource, digest: &str) -> Result<&'static str, ApiError> {
-    match api.get::<Value>(&address(resource.kind, &resource.metadata.name)) {
-        Ok(known) if known["digest"] == digest => Ok("unchanged"),
-        Ok(_) => Ok("updated"),
-        Err(ApiError::Refused { status: 404, .. }) => Ok("created"),
+/// Determines the outcome that applying the resource would have.
+fn compare(
+    client: &mut Client,
+    resource: &Resource,
+    digest: &DefinitionDigest,
+) -> Result<ApplyOutcome, ApiError> {
+    match client.resources().get(resource.kind, &resource.metadata.name) {
+        Ok(stored) if stored.digest == *digest => Ok(ApplyOutcome::Unchanged),
+        Ok(_) => Ok(ApplyOutcome::Updated),
+        Err(error) if error.status() == Some(404) => Ok(ApplyOutcome::Created),
         Err(error) => Err(error),
     }
 }
 
-/// Everything in the files and directories, or everything that is wrong with it.
+/// Reads all files and directories, or reports every error in them.
 fn read_all(paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     let mut files = Vec::new();
     for path in paths {
@@ -149,7 +149,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
         if let Some(first) = seen.insert((resource.kind, &resource.metadata.name), one) {
             let (kind, name) = (resource.kind, &resource.metadata.name);
             mistakes.push(format!(
-                "{file}:{line}:1: the {kind} `{name}` is in {}:{} already",
+                "{file}:{line}:1: duplicate {kind} `{name}`: already in {}:{}",
                 first.file, first.line
             ));
         }
@@ -160,29 +160,29 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
             .iter()
             .skip(1)
             .fold(failure, |failure, more| failure.more(more.clone()))
-            .hint("nothing was changed; mend that and apply it again"));
+            .hint("nothing was changed; fix the files and apply them again"));
     }
     if found.is_empty() {
         let places: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
         return Err(Failure::new(
             Exit::Unavailable,
-            format!("there is no resource in {}", places.join(", ")),
+            format!("no agents or workflows found in {}", places.join(", ")),
         )
-        .hint(format!("{}/agents.md shows what one looks like", crate::DOCS_URL)));
+        .hint(format!("see {}/agents.md for an example", crate::DOCS_URL)));
     }
     Ok(found)
 }
 
-/// The files of resources in a directory and below it, in the order of their names.
+/// Collects the resource files of a directory and its subdirectories, sorted by name.
 fn gather(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let mut entries = fs_err::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(fs_err::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        // A link to a directory could lead back up here, and is left alone.
+        // A link to a directory could lead back up, so it is not followed.
         if entry.file_type()?.is_dir() {
             gather(&path, files)?;
-        } else if path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
+        } else if path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
             && fs_err::metadata(&path)?.is_file()
         {
             files.push(path);

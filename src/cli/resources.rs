@@ -1,26 +1,29 @@
-//! `stigmer get`, `list` and `delete`: what was applied.
+//! `stigmer get`, `list` and `delete`: applied agents and workflows.
 
-use super::apply::address;
 use super::execution::name;
 use super::run::kind;
 use super::{Failure, Outcome, Output, api};
+use crate::cli::output::dash;
 use crate::cli::time::ago;
 use crate::resource::Kind;
-use crate::resource::source::to_yaml;
-use crate::services::client::Api;
+use crate::services::client::Client;
+use crate::source::to_yaml;
 use clap::ValueEnum;
-use serde_json::{Value, json};
-use ureq::http::Method;
+use serde::Serialize;
+use stigmer_protocol::api::executions::ExecutionQuery;
+use stigmer_protocol::api::resources::ResourceQuery;
+use stigmer_protocol::api::{Execution, Resource, StoredResource};
+use stigmer_protocol::{ExecutionId, Phase};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct GetArgs {
     /// agent or workflow
     #[arg(value_parser = kind)]
     kind: Kind,
-    /// Its name; without it, all of the kind are listed
+    /// Name of the agent or workflow; without it, all of the kind are listed
     #[arg(value_parser = name)]
     name: Option<String>,
-    /// Print what was applied; yaml can be applied again, json only of one [default for one: yaml]
+    /// Output format; yaml can be applied again, json only for one resource [default for one: yaml]
     #[arg(short, long, value_name = "FORMAT")]
     output: Option<Format>,
 }
@@ -43,7 +46,7 @@ pub(super) struct DeleteArgs {
     /// agent or workflow
     #[arg(value_parser = kind)]
     kind: Kind,
-    /// Its name
+    /// Name of the agent or workflow
     #[arg(value_parser = name)]
     name: String,
     /// Print the result as JSON
@@ -51,95 +54,118 @@ pub(super) struct DeleteArgs {
     json: bool,
 }
 
-/// What can be applied again of what the server shows.
-fn written(mut shown: Value) -> Value {
-    if let Some(members) = shown.as_object_mut() {
-        members.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "spec"));
-    }
-    shown
+/// Output of `get KIND -o json`.
+#[derive(Serialize)]
+struct Resources {
+    resources: Vec<Resource>,
 }
 
-fn all(api: &mut Api, kind: Option<Kind>) -> Result<Vec<Value>, Failure> {
-    let filter = kind.map(|kind| format!("?kind={kind}")).unwrap_or_default();
-    let answer: Value = api.get(&format!("/v1/resources{filter}"))?;
-    Ok(answer["resources"].as_array().cloned().unwrap_or_default())
+/// Output of `list --json`.
+#[derive(Serialize)]
+struct Listing {
+    resources: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    resource: StoredResource,
+    last_execution: Option<LastExecution>,
+}
+
+/// Newest execution of a resource: what a list shows of it.
+#[derive(Serialize)]
+struct LastExecution {
+    id: ExecutionId,
+    phase: Phase,
+    created: String,
+    ended: Option<String>,
+}
+
+/// Output of `delete --json`.
+#[derive(Serialize)]
+struct Deleted<'a> {
+    kind: Kind,
+    name: &'a str,
+    outcome: &'static str,
 }
 
 impl GetArgs {
     pub(super) fn run(self) -> Outcome {
-        let mut api = api::find()?;
+        let mut client = api::connect()?;
         let output = Output::new(false);
         let is_one = self.name.is_some();
-        let shown = match &self.name {
-            Some(name) => vec![api.get(&address(self.kind, name))?],
-            None => all(&mut api, Some(self.kind))?,
+        let stored = match &self.name {
+            Some(name) => vec![client.resources().get(self.kind, name)?],
+            None => client.resources().list(&ResourceQuery { kind: Some(self.kind) })?,
         };
-        match self.output.or(is_one.then_some(Format::Yaml)) {
-            None => table(&mut api, &shown, output)?,
-            Some(Format::Yaml) => {
-                let documents: Vec<String> = shown.into_iter().map(|one| to_yaml(&written(one))).collect();
-                output.text(&documents.join("---\n"))?;
+        let Some(format) = self.output.or(is_one.then_some(Format::Yaml)) else {
+            return table(&mut client, &stored, output).map(|()| 0);
+        };
+        let resources: Vec<Resource> = stored.into_iter().map(StoredResource::into_resource).collect();
+        match (format, resources.as_slice()) {
+            (Format::Yaml, _) => {
+                let documents: Result<Vec<String>, Failure> = resources.iter().map(document).collect();
+                output.text(&documents?.join("---\n"))?;
             }
-            // One is what can be applied again, and says itself what version its shape has.
-            Some(Format::Json) if is_one => {
-                let one = shown.into_iter().next().map(written).unwrap_or_default();
-                output.line(super::output::json_text(&one)?)?;
-            }
-            Some(Format::Json) => {
-                let resources: Vec<Value> = shown.into_iter().map(written).collect();
-                output.json(&json!({ "resources": resources }))?;
-            }
+            // One resource is what can be applied again; it has its format's version in itself.
+            (Format::Json, [one]) if is_one => output.line(super::output::json_text(one)?)?,
+            (Format::Json, _) => output.json(&Resources { resources })?,
         }
         Ok(0)
     }
+}
+
+fn document(resource: &Resource) -> Result<String, Failure> {
+    let value = serde_json::to_value(resource).map_err(std::io::Error::from)?;
+    Ok(to_yaml(&value))
 }
 
 impl ListArgs {
     pub(super) fn run(self) -> Outcome {
-        let mut api = api::find()?;
+        let mut client = api::connect()?;
         let output = Output::new(self.json);
-        let mut shown = all(&mut api, None)?;
-        if output.is_json() {
-            for one in &mut shown {
-                one["last_execution"] = last_execution(&mut api, one)?;
-            }
-            output.json(&json!({ "resources": shown }))?;
-        } else {
-            table(&mut api, &shown, output)?;
+        let stored = client.resources().list(&ResourceQuery::default())?;
+        if !output.is_json() {
+            return table(&mut client, &stored, output).map(|()| 0);
         }
+        let mut resources = Vec::with_capacity(stored.len());
+        for resource in stored {
+            let last_execution = last_execution(&mut client, &resource)?;
+            resources.push(Listed { resource, last_execution });
+        }
+        output.json(&Listing { resources })?;
         Ok(0)
     }
 }
 
-/// The newest execution of a resource, or nothing.
-fn last_execution(api: &mut Api, shown: &Value) -> Result<Value, Failure> {
-    let kind = shown["kind"].as_str().unwrap_or_default().to_ascii_lowercase();
-    let name = shown["metadata"]["name"].as_str().unwrap_or_default();
-    let page: Value = api.get(&format!("/v1/executions?kind={kind}&name={name}&limit=1"))?;
-    let mut last = page["executions"][0].clone();
-    // Which one, and what became of it; the rest is shown by `execution get`.
-    if let Some(members) = last.as_object_mut() {
-        members.retain(|key, _| matches!(key.as_str(), "id" | "phase" | "created" | "ended"));
-    }
-    Ok(last)
+fn last_execution(client: &mut Client, resource: &StoredResource) -> Result<Option<LastExecution>, Failure> {
+    let query = ExecutionQuery {
+        kind: Some(resource.kind),
+        name: Some(resource.metadata.name.clone()),
+        limit: Some(1),
+        ..ExecutionQuery::default()
+    };
+    let newest = client.executions().list(&query)?.into_iter().next();
+    let of = |Execution { id, phase, created, ended, .. }| LastExecution { id, phase, created, ended };
+    Ok(newest.map(of))
 }
 
-fn table(api: &mut Api, shown: &[Value], output: Output) -> Result<(), Failure> {
-    if shown.is_empty() {
-        output.note("there is nothing yet");
-        output.hint("`stigmer apply -f FILE` adds agents and workflows");
+fn table(client: &mut Client, stored: &[StoredResource], output: Output) -> Result<(), Failure> {
+    if stored.is_empty() {
+        output.note("no agents or workflows found");
+        output.hint("run `stigmer apply -f FILE` to add some");
         return Ok(());
     }
     let mut rows = vec![["KIND", "NAME", "UPDATED", "LAST EXECUTION", "PHASE"].map(str::to_owned)];
-    for one in shown {
-        let text = |value: &Value| value.as_str().map_or_else(|| "-".to_owned(), str::to_owned);
-        let last = last_execution(api, one)?;
+    for one in stored {
+        let last = last_execution(client, one)?;
         rows.push([
-            text(&one["kind"]).to_ascii_lowercase(),
-            text(&one["metadata"]["name"]),
-            format!("{} ago", ago(&text(&one["updated"]))),
-            text(&last["id"]),
-            text(&last["phase"]),
+            one.kind.word().to_owned(),
+            one.metadata.name.clone(),
+            format!("{} ago", ago(&one.updated)),
+            dash(last.as_ref().map(|last| &last.id)),
+            dash(last.as_ref().map(|last| last.phase.word())),
         ]);
     }
     Ok(output.table(&rows)?)
@@ -149,9 +175,9 @@ impl DeleteArgs {
     pub(super) fn run(self) -> Outcome {
         let output = Output::new(self.json);
         let Self { kind, name, .. } = self;
-        api::find()?.call::<Value>(&Method::DELETE, &address(kind, &name), None)?;
+        api::connect()?.resources().delete(kind, &name)?;
         if output.is_json() {
-            output.json(&json!({"kind": kind.word(), "name": name, "outcome": "deleted"}))?;
+            output.json(&Deleted { kind, name: &name, outcome: "deleted" })?;
         } else {
             output.line(format_args!("{kind} {name} deleted"))?;
         }

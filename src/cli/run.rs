@@ -1,16 +1,15 @@
-//! `stigmer run`: executes an agent or a workflow, and shows what it comes to.
+//! `stigmer run`: runs an agent or workflow and streams its output.
 
 use super::execution::{CODES, Following, follow, name};
 use super::{Exit, Failure, Outcome, api};
 use crate::resource::Kind;
-use crate::resource::source::{LONGEST, read_value};
-use crate::services::server::journal::Execution;
-use serde_json::{Map, Value, json};
+use crate::source::{LONGEST, read_value};
+use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use stigmer_protocol::api::executions::CreateExecution;
 use stigmer_protocol::id;
-use ureq::http::Method;
 
 /// Under the help of `stigmer run`.
 const NOTE: &str = "\
@@ -54,18 +53,19 @@ impl Args {
             other => other.map(str::to_owned),
         };
         let input = input(&self.input)?;
-        let mut api = api::find()?;
-        // With a key, a request whose answer was lost can be made again.
+        let mut client = api::connect()?;
+        // With a key, a request whose answer was lost can be repeated.
         let key = id::generate()?;
-        let mut wanted = json!({"name": self.name, "input": input, "key": key});
-        let kind = self.kind.map(|kind| kind.word().to_owned());
-        for (key, value) in [("kind", kind), ("message", message), ("session", self.session)] {
-            if let Some(value) = value {
-                wanted[key] = value.into();
-            }
-        }
-        let execution: Execution = api.call(&Method::POST, "/v1/executions", Some(&wanted))?;
-        follow(api, &execution, self.following)
+        let request = CreateExecution {
+            kind: self.kind,
+            name: self.name,
+            message,
+            input,
+            session: self.session.map(Into::into),
+            key: Some(key),
+        };
+        let execution = client.executions().create(&request)?;
+        follow(client, &execution, self.following)
     }
 }
 
@@ -146,6 +146,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn of(pieces: &[&str]) -> Result<Value, Failure> {
         input(&pieces.iter().map(ToString::to_string).collect::<Vec<_>>())

@@ -35,6 +35,16 @@ impl Json {
         self.0.get()
     }
 
+    /// Returns the same value on one line, as streams of events need it.
+    #[must_use]
+    pub fn on_one_line(self) -> Self {
+        // Inside of strings, JSON has no line breaks.
+        if !self.text().contains(['\n', '\r']) {
+            return self;
+        }
+        Self::from_text(self.text().replace(['\n', '\r'], " ")).unwrap_or_default()
+    }
+
     /// Parses the text.
     ///
     /// # Errors
@@ -68,5 +78,16 @@ impl JsonSchema for Json {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_breaks_between_tokens_become_spaces() {
+        let json = Json::from_text("{\r\n \"a\\n\": [1,\n2]}".to_owned()).unwrap().on_one_line();
+        assert_eq!(json.text(), "{   \"a\\n\": [1, 2]}");
     }
 }

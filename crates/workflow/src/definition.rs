@@ -3,26 +3,25 @@
 use crate::problem::Problem;
 use crate::resource::{API_VERSION, AgentSpec, Kind, Resource, check_name};
 
-impl Resource {
-    /// Checks everything that can be checked without running it.
-    ///
-    /// # Errors
-    /// Every problem that was found, not only the first.
-    pub fn check(&self) -> Result<(), Vec<Problem>> {
-        let mut problems = Vec::new();
-        if self.api_version != API_VERSION {
-            let message = format!("apiVersion is `{}`; this version reads `{API_VERSION}`", self.api_version);
-            problems.push(Problem::new("/apiVersion", message));
-        }
-        if let Err(message) = check_name(&self.metadata.name) {
-            problems.push(Problem::new("/metadata/name", message));
-        }
-        match self.kind {
-            Kind::Agent => problems.extend(AgentSpec::read(&self.spec).err().into_iter().flatten()),
-            Kind::Workflow => problems.extend(crate::check(&self.spec).err().into_iter().flatten()),
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+/// Checks everything in a resource that can be checked without running it.
+///
+/// # Errors
+/// Every problem that was found, not only the first.
+pub fn check(resource: &Resource) -> Result<(), Vec<Problem>> {
+    let Resource { api_version, kind, metadata, spec } = resource;
+    let mut problems = Vec::new();
+    if api_version != API_VERSION {
+        let message = format!("unsupported apiVersion `{api_version}`: expected `{API_VERSION}`");
+        problems.push(Problem::new("/apiVersion", message));
     }
+    if let Err(message) = check_name(&metadata.name) {
+        problems.push(Problem::new("/metadata/name", message));
+    }
+    match kind {
+        Kind::Agent => problems.extend(AgentSpec::read(spec).err().into_iter().flatten()),
+        Kind::Workflow => problems.extend(crate::check(spec).err().into_iter().flatten()),
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 #[cfg(test)]
@@ -41,7 +40,7 @@ mod tests {
         let mut wrong = agent(json!({"instructions": 1, "tools": ["fly"]}));
         wrong.api_version = "v2".to_owned();
         wrong.metadata.name = "No".to_owned();
-        let problems = wrong.check().unwrap_err();
+        let problems = check(&wrong).unwrap_err();
         let places: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
         assert_eq!(places[..2], ["/apiVersion", "/metadata/name"]);
         assert!(places.len() >= 3, "{problems:?}");

@@ -13,9 +13,11 @@ pub mod fault;
 pub mod interpreter;
 pub mod journaled;
 pub mod model;
+mod pointer;
 mod problem;
 mod read;
 pub mod resource;
+pub mod source;
 mod template;
 
 use model::Workflow;

@@ -1,6 +1,6 @@
-//! `stigmer execution`: what was run, what became of it, and how to go on with it.
+//! `stigmer execution`: lists, shows, follows, cancels and resumes executions.
 
-pub(super) mod show;
+pub(super) mod printer;
 pub(super) mod watch;
 
 use super::api;
@@ -8,27 +8,28 @@ use super::output::harmless;
 use super::{Exit, Failure, Outcome, Output};
 use crate::cli::output::dash;
 use crate::cli::time::{ago, short};
-use crate::services::client::Api;
-use crate::services::server::journal::{Error, Event, Execution, ExecutionKind, Phase};
+use crate::services::client::Client;
 use clap::Subcommand;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use show::{Form, Show};
+use printer::{EventPrinter, Format};
+use serde_json::Value;
 use std::time::Duration;
-use ureq::http::Method;
-use watch::{End, again, watch};
+use stigmer_protocol::api::events::EventQuery;
+use stigmer_protocol::api::executions::{ExecutionList, ExecutionQuery};
+use stigmer_protocol::api::{Execution, ExecutionError, JournalEvent};
+use stigmer_protocol::{ExecutionId, Kind, Phase};
+use watch::{End, resume_command, watch};
 
-/// So many events are asked for at once.
+/// Number of events on a page.
 const PAGE: u32 = 500;
 
 /// Under the help of `stigmer execution`.
 const NOTE: &str = "\
-An ID may be abbreviated to its beginning or end, as long as it means only one of the newest executions.";
+An ID may be abbreviated to its beginning or end if only one of the newest executions matches.";
 
 /// Under the help of what follows an execution.
 pub(super) const CODES: &str = "\
-Exits with 0 if it completed, 1 if it failed, 6 if it was cancelled, 3 if stigmer is not running; with 130 after Ctrl-C, which ends the \
-watching and not the execution.";
+Exit codes: 0 completed, 1 failed, 6 cancelled, 3 stigmer is not running, 130 after Ctrl-C, which stops watching but does not cancel \
+the execution.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTE)]
@@ -39,37 +40,37 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List executions, the newest first
+    /// List executions, newest first
     List(ListArgs),
-    /// Show what became of an execution
+    /// Show an execution's status and result
     Get(GetArgs),
-    /// Show what an execution said and did
+    /// Show the output and events of an execution
     #[command(after_help = LOGS_NOTE)]
     Logs(LogsArgs),
-    /// Call an execution off, and what it has called
+    /// Cancel an execution and its child executions
     Cancel(GetArgs),
-    /// Ask an agent again whose worker was lost, in the same session
+    /// Retry an interrupted agent execution in the same session
     #[command(after_help = CODES)]
     Resume(ResumeArgs),
 }
 
 /// Under the help of `stigmer execution logs`.
 const LOGS_NOTE: &str = "\
-The answer is shown as `stigmer run` shows it; with --events or --json, every event of the journal. With -f it exits as \
-`stigmer run` does.";
+Prints the answer as `stigmer run` does, or with --events or --json every event of the journal. With -f it has the exit codes of \
+`stigmer run`.";
 
 #[derive(Debug, clap::Args)]
 struct ListArgs {
-    /// Only those of this agent or workflow
+    /// Only executions of this agent or workflow
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
-    /// Only those in this phase
+    /// Only executions in this phase
     #[arg(long, value_name = "PHASE", value_parser = phase)]
     phase: Option<Phase>,
-    /// How many
+    /// Maximum number of executions
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Only those that are older than this one
+    /// Only executions older than this one
     #[arg(long, value_name = "ID")]
     before: Option<String>,
     /// Print the result as JSON
@@ -79,7 +80,7 @@ struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 struct GetArgs {
-    /// The execution
+    /// Execution id
     id: String,
     /// Print the result as JSON
     #[arg(long)]
@@ -88,105 +89,92 @@ struct GetArgs {
 
 #[derive(Debug, clap::Args)]
 struct LogsArgs {
-    /// The execution
+    /// Execution id
     id: String,
-    /// Go on with what happens from now on, until it ends
+    /// Follow the log until the execution ends
     #[arg(short, long)]
     follow: bool,
-    /// Begin behind the event with this number
+    /// Only events after this sequence number
     #[arg(long, value_name = "N", default_value_t = 0)]
     since_seq: u64,
-    /// Print every event, with number and time
+    /// Print every event with its sequence number and time
     #[arg(long, conflicts_with = "json")]
     events: bool,
-    /// Print each event as the JSON object it is
+    /// Print every event as a JSON object
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct ResumeArgs {
-    /// The execution that was interrupted
+    /// Execution id
     id: String,
     #[command(flatten)]
     following: Following,
 }
 
-/// Whether the end is awaited, and how what happens is shown.
+/// Options of commands that can follow an execution.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct Following {
-    /// Show the answer as it comes, and return when it is complete (the default)
+    /// Stream the output until the execution ends (default)
     #[arg(long, overrides_with = "no_follow", display_order = 800)]
     follow: bool,
-    /// Return at once, with the id of the execution
+    /// Print the execution id and return immediately
     #[arg(long, overrides_with = "follow", display_order = 801)]
     no_follow: bool,
-    /// Print the execution as JSON, when it has ended (with --no-follow: at once)
+    /// Print the execution as JSON when it has ended (with --no-follow: immediately)
     #[arg(long, display_order = 900)]
     json: bool,
 }
 
-/// A name, as resources have them.
+/// Parses the name of a resource.
 pub(super) fn name(text: &str) -> Result<String, String> {
     crate::resource::check_name(text).map(|()| text.to_owned())
 }
 
 fn phase(text: &str) -> Result<Phase, String> {
-    let word = text.to_ascii_uppercase().replace('-', "_");
-    serde_json::from_value(word.into())
-        .map_err(|_| "there are pending, in-progress, completed, failed and cancelled".to_owned())
+    text.parse()
 }
 
 impl Args {
     pub(super) fn run(self) -> Outcome {
-        let mut api = api::find()?;
+        let mut client = api::connect()?;
         match self.command {
-            Command::List(args) => args.run(&mut api),
+            Command::List(args) => args.run(&mut client),
             Command::Get(GetArgs { id, json }) => {
-                let id = api::execution_id(&mut api, &id)?;
-                let execution = api.get(&format!("/v1/executions/{id}"))?;
-                present(&execution, Output::new(json))
+                let id = api::execution_id(&mut client, &id)?;
+                present(&client.executions().get(&id)?, Output::new(json))
             }
-            Command::Logs(args) => args.run(api),
-            Command::Cancel(args) => cancel(&mut api, &args),
+            Command::Logs(args) => args.run(client),
+            Command::Cancel(args) => cancel(&mut client, &args),
             Command::Resume(ResumeArgs { id, following }) => {
-                let id = api::execution_id(&mut api, &id)?;
-                let path = format!("/v1/executions/{id}/resume");
-                let execution = api.call(&Method::POST, &path, Some(&json!({})))?;
-                follow(api, &execution, following)
+                let id = api::execution_id(&mut client, &id)?;
+                let execution = client.executions().resume(&id)?;
+                follow(client, &execution, following)
             }
         }
     }
 }
 
 impl ListArgs {
-    fn run(self, api: &mut Api) -> Outcome {
+    fn run(self, client: &mut Client) -> Outcome {
         let output = Output::new(self.json);
-        let mut path = format!("/v1/executions?limit={}", self.limit);
-        if let Some(name) = &self.name {
-            path.extend(["&name=", name]);
-        }
-        if let Some(phase) = self.phase {
-            path.extend(["&phase=", phase.word()]);
-        }
-        if let Some(before) = &self.before {
-            path.extend(["&before=", &api::execution_id(api, before)?]);
-        }
-        let page: Value = api.get(&path)?;
+        let before = self.before.map(|before| api::execution_id(client, &before)).transpose()?;
+        let (name, phase, limit) = (self.name, self.phase, Some(self.limit));
+        let query = ExecutionQuery { kind: None, phase, name, before, limit };
+        let executions = client.executions().list(&query)?;
         if output.is_json() {
-            output.json(&page)?;
+            output.json(&ExecutionList { executions })?;
             return Ok(0);
         }
-        let executions: Vec<Execution> = serde_json::from_value(page["executions"].clone())
-            .map_err(crate::services::client::ApiError::Strange)?;
         if executions.is_empty() {
-            output.note("there are no executions");
+            output.note("no executions found");
             return Ok(0);
         }
         let headings = ["ID", "KIND", "NAME", "PHASE", "AGE", "TOOK"].map(str::to_owned);
         let rows = executions.iter().map(|one| {
             [
-                one.id.clone(),
+                one.id.to_string(),
                 one.kind.word().to_owned(),
                 one.name.clone(),
                 one.phase.word().to_owned(),
@@ -199,7 +187,7 @@ impl ListArgs {
     }
 }
 
-/// How long an execution took, if it has ended.
+/// Formats the duration of an execution that has ended.
 fn took(execution: &Execution) -> Option<String> {
     let time = |text: &Option<String>| humantime::parse_rfc3339(text.as_deref()?).ok();
     let took = time(&execution.ended)?.duration_since(time(&execution.started)?).unwrap_or_default();
@@ -210,7 +198,22 @@ fn took(execution: &Execution) -> Option<String> {
     })
 }
 
-/// Shows an execution. What it was told and what it came to may be from anybody, so nothing of it is an order to the terminal.
+/// Output of an agent, as the agent-runner writes it.
+#[derive(serde::Deserialize)]
+struct AgentOutput {
+    text: String,
+    #[serde(default)]
+    truncated: bool,
+}
+
+impl AgentOutput {
+    fn of(execution: &Execution) -> Option<Self> {
+        let output = execution.output.clone().filter(|_| execution.kind == Kind::Agent)?;
+        serde_json::from_value(output).ok()
+    }
+}
+
+/// Prints an execution. Its texts come from anywhere, so control characters in them never reach a terminal.
 fn present(execution: &Execution, output: Output) -> Outcome {
     if output.is_json() {
         output.json(execution)?;
@@ -221,15 +224,15 @@ fn present(execution: &Execution, output: Output) -> Outcome {
     let line = |key: &str, text: &str| output.line(format_args!("{key:<10}{text}"));
     line("id", &execution.id)?;
     line(execution.kind.word(), &execution.name)?;
-    let is_called_off = execution.cancel_requested && !execution.phase.is_terminal();
-    let remark = if is_called_off { ", being cancelled" } else { "" };
+    let is_cancelling = execution.cancel_requested && !execution.phase.is_terminal();
+    let remark = if is_cancelling { ", being cancelled" } else { "" };
     line("phase", &format!("{}{remark}", execution.phase.word()))?;
     let ended = execution.ended.as_ref().zip(took(execution));
     let how_long = ended.map(|(_, took)| format!(", took {took}")).unwrap_or_default();
     line("created", &format!("{} ({} ago){how_long}", execution.created, ago(&execution.created)))?;
     let parts = [
         ("session", execution.session.as_deref()),
-        ("called by", execution.parent.as_deref()),
+        ("parent", execution.parent.as_deref()),
         ("resumes", execution.resumes.as_deref()),
     ];
     for (key, value) in parts {
@@ -238,7 +241,7 @@ fn present(execution: &Execution, output: Output) -> Outcome {
         }
     }
     if let Some(usage) = &execution.usage {
-        line("tokens", &format!("{} in, {} out", usage["input_tokens"], usage["output_tokens"]))?;
+        line("tokens", &format!("{} in, {} out", usage.input_tokens, usage.output_tokens))?;
     }
     let block = |key: &str, text: &str| {
         output.line(format_args!("{key}:"))?;
@@ -248,21 +251,21 @@ fn present(execution: &Execution, output: Output) -> Outcome {
         block("message", message)?;
     }
     if !execution.input.is_null() {
-        block("input", &crate::resource::source::to_yaml(&execution.input))?;
+        block("input", &crate::source::to_yaml(&execution.input))?;
     }
     match &execution.output {
         Some(Value::Null) | None => {}
-        Some(value) => match value["text"].as_str().filter(|_| execution.kind == ExecutionKind::Agent) {
-            Some(text) => {
-                block("answer", text)?;
-                if value["truncated"] == true {
-                    output.line("  (it ends where its limit of tokens was reached)")?;
+        Some(value) => match AgentOutput::of(execution) {
+            Some(answer) => {
+                block("answer", &answer.text)?;
+                if answer.truncated {
+                    output.line("  (truncated at the token limit)")?;
                 }
             }
-            None => block("output", &crate::resource::source::to_yaml(value))?,
+            None => block("output", &crate::source::to_yaml(value))?,
         },
     }
-    if let Some(Error { kind, message, hint, task }) = &execution.error {
+    if let Some(ExecutionError { kind, message, hint, task }) = &execution.error {
         block("error", &format!("{message} ({kind})"))?;
         for more in [task.as_ref().map(|task| format!("in {task}")), hint.clone()].into_iter().flatten() {
             output.line(format_args!("  {}", shown(&more)))?;
@@ -271,75 +274,76 @@ fn present(execution: &Execution, output: Output) -> Outcome {
     Ok(0)
 }
 
-fn cancel(api: &mut Api, GetArgs { id, json }: &GetArgs) -> Outcome {
+fn cancel(client: &mut Client, GetArgs { id, json }: &GetArgs) -> Outcome {
     let output = Output::new(*json);
-    let id = api::execution_id(api, id)?;
-    let execution: Execution =
-        api.call(&Method::POST, &format!("/v1/executions/{id}/cancel"), Some(&json!({})))?;
+    let id = api::execution_id(client, id)?;
+    let execution = client.executions().cancel(&id)?;
     if output.is_json() {
         output.json(&execution)?;
     } else if execution.phase == Phase::Cancelled {
-        output.line(format_args!("{id} is cancelled"))?;
+        output.line(format_args!("{id} cancelled"))?;
     } else {
-        output.line(format_args!("{id} is being cancelled: its worker is told"))?;
+        output.line(format_args!("{id} is being cancelled"))?;
     }
     Ok(0)
 }
 
 impl LogsArgs {
-    fn run(self, mut api: Api) -> Outcome {
+    fn run(self, mut client: Client) -> Outcome {
         let output = Output::new(self.json);
-        let id = api::execution_id(&mut api, &self.id)?;
-        let execution: Execution = api.get(&format!("/v1/executions/{id}"))?;
-        let form = match (self.json, self.events) {
-            (true, _) => Form::Json,
-            (_, true) => Form::Events,
-            _ => Form::Answer(execution.kind),
+        let id = api::execution_id(&mut client, &self.id)?;
+        let execution = client.executions().get(&id)?;
+        let format = match (self.json, self.events) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Events,
+            _ => Format::Answer(execution.kind),
         };
-        let mut show = Show::new(form);
+        let mut printer = EventPrinter::new(format);
         if !self.follow {
-            page_through(&mut api, &id, self.since_seq, &mut show)?;
+            print_journal(&mut client, &id, self.since_seq, &mut printer)?;
             return Ok(0);
         }
-        // The last event may have been seen already; nothing would come behind it.
+        // Nothing follows the last event, so a stream after it would stay empty.
         if execution.phase.is_terminal() && self.since_seq >= execution.last_seq {
-            return over(&execution, form);
+            return ended(&execution, format);
         }
-        match watch(api, &id, self.since_seq, output, &mut show)? {
-            End::Over(event) => over(&sum(execution, &event), form),
-            End::Left(seen) => Ok(left(&id, seen, output)),
+        match watch(client, &id, self.since_seq, output, &mut printer)? {
+            End::Ended(event) => ended(&with_last_event(execution, &event), format),
+            End::Interrupted(seen) => Ok(interrupted(&id, seen, output)),
         }
     }
 }
 
-/// Shows what has happened by now.
-fn page_through(api: &mut Api, id: &str, after: u64, show: &mut Show) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    struct Page {
-        events: Vec<Event>,
-    }
+/// Prints the journal as it is now.
+fn print_journal(
+    client: &mut Client,
+    id: &ExecutionId,
+    after: u64,
+    printer: &mut EventPrinter,
+) -> Result<(), Failure> {
     let mut after = after;
     loop {
-        let Page { events } = api.get(&format!("/v1/executions/{id}/events?after={after}&limit={PAGE}"))?;
+        let query = EventQuery { after: Some(after), limit: Some(PAGE) };
+        let events = client.executions().events(id, &query)?.events;
         let Some(last) = events.last() else { break };
         after = last.seq;
         for event in &events {
-            show.event(event)?;
+            printer.event(event)?;
         }
     }
-    Ok(show.finish()?)
+    Ok(printer.finish()?)
 }
 
-/// An execution with its last event, which it may have had already.
-fn sum(mut execution: Execution, last: &Event) -> Execution {
+/// Adds the last event to an execution, which may have it already.
+fn with_last_event(mut execution: Execution, last: &JournalEvent) -> Execution {
     if last.seq > execution.last_seq {
         execution.apply(last);
     }
     execution
 }
 
-/// Follows an execution from its beginning, as it was asked for. One that was resumed before may have come far, or be over.
-pub(super) fn follow(api: Api, execution: &Execution, how: Following) -> Outcome {
+/// Follows an execution from its beginning. A resumed one may have come far, or have ended.
+pub(super) fn follow(client: Client, execution: &Execution, how: Following) -> Outcome {
     let Following { follow: _, no_follow, json } = how;
     let (id, output) = (&execution.id, Output::new(json));
     if no_follow {
@@ -347,27 +351,26 @@ pub(super) fn follow(api: Api, execution: &Execution, how: Following) -> Outcome
             output.json(execution)?;
         } else {
             output.line(id)?;
-            output.hint(format_args!("`stigmer execution logs {id} -f` shows what it says"));
+            output.hint(format_args!("run `stigmer execution logs {id} -f` to follow it"));
         }
         return Ok(0);
     }
-    let form = if json { Form::Nothing } else { Form::Answer(execution.kind) };
-    let mut show = Show::new(form);
-    let event = match watch(api, id, 0, output, &mut show)? {
-        End::Over(event) => event,
-        End::Left(seen) => return Ok(left(id, seen, output)),
+    let format = if json { Format::Nothing } else { Format::Answer(execution.kind) };
+    let mut printer = EventPrinter::new(format);
+    let event = match watch(client, id, 0, output, &mut printer)? {
+        End::Ended(event) => event,
+        End::Interrupted(seen) => return Ok(interrupted(id, seen, output)),
     };
-    let ended = sum(execution.clone(), &event);
+    let last = with_last_event(execution.clone(), &event);
     if json {
-        // Whole, with what was used.
-        let whole: Execution = api::find()?.get(&format!("/v1/executions/{id}"))?;
-        output.json(&whole)?;
-        return Ok(code(ended.phase));
+        // The events do not have all of it: the tokens used, for example.
+        output.json(&api::connect()?.executions().get(id)?)?;
+        return Ok(code(last.phase));
     }
-    if let Some(session) = ended.session.as_ref().filter(|_| output.is_watched()) {
+    if let Some(session) = last.session.as_ref().filter(|_| output.is_watched()) {
         output.note(console::style(format!("session {session}")).dim().for_stderr());
     }
-    over(&ended, form)
+    ended(&last, format)
 }
 
 fn code(phase: Phase) -> u8 {
@@ -378,19 +381,19 @@ fn code(phase: Phase) -> u8 {
     }
 }
 
-/// What the end of an execution means to who watched it.
-fn over(execution: &Execution, form: Form) -> Outcome {
+/// Maps the end of an execution to the outcome of the command.
+fn ended(execution: &Execution, format: Format) -> Outcome {
     let Execution { id, name, phase, error, .. } = execution;
-    if *phase == Phase::Completed || form == Form::Json {
+    if *phase == Phase::Completed || format == Format::Json {
         return Ok(code(*phase));
     }
     if *phase == Phase::Cancelled {
         return Err(Failure::new(Exit::Cancelled, format!("{name} was cancelled (execution {id})")));
     }
-    let Some(Error { kind, message, hint, task }) = error else {
+    let Some(ExecutionError { kind, message, hint, task }) = error else {
         return Err(Failure::new(Exit::Failed, format!("{name} failed (execution {id})")));
     };
-    // What a provider or a program somewhere says is shown, and nothing more.
+    // The text may come from a provider or a program anywhere.
     let mut failure = Failure::new(Exit::Failed, format!("{name} failed: {}", harmless(message)));
     if let Some(task) = task {
         failure = failure.cause(format!("in {}", harmless(task)));
@@ -402,10 +405,10 @@ fn over(execution: &Execution, form: Form) -> Outcome {
     })
 }
 
-/// The person has seen enough.
-fn left(id: &str, seen: u64, output: Output) -> u8 {
-    output.note(format_args!("execution {id} is not ended by this"));
-    output.hint(again(id, seen));
-    output.hint(format_args!("`stigmer execution cancel {id}` ends it"));
+/// Tells how to watch or cancel an execution after Ctrl-C.
+fn interrupted(id: &ExecutionId, seen: u64, output: Output) -> u8 {
+    output.note(format_args!("execution {id} is still running"));
+    output.hint(resume_command(id, seen));
+    output.hint(format_args!("run `stigmer execution cancel {id}` to cancel it"));
     Exit::Left as u8
 }

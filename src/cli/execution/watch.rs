@@ -1,101 +1,103 @@
-//! Watching an execution until its end, or until the person has seen enough: Ctrl-C ends the watching and nothing else.
+//! Watching an execution until its end or Ctrl-C, which does not cancel the execution.
 
-use super::show::Show;
+use super::printer::EventPrinter;
 use crate::cli::{Exit, Failure, Output};
 use crate::platform;
-use crate::services::client::{Api, ApiError, Follow, Told};
-use crate::services::server::journal::Event;
+use crate::services::client::{ApiError, Client, Follow, Update};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
+use stigmer_protocol::ExecutionId;
+use stigmer_protocol::api::JournalEvent;
 
-/// How the watching ended.
+/// End of the watching.
 #[derive(Debug)]
 pub(in crate::cli) enum End {
-    /// With the execution: its last event.
-    Over(Event),
-    /// Before it: the place of the last event that was seen.
-    Left(u64),
+    /// The execution has ended: its last event.
+    Ended(Box<JournalEvent>),
+    /// The person has stopped watching: the sequence number of the last event.
+    Interrupted(u64),
 }
 
-enum News {
-    Told(Result<Told, ApiError>),
+enum Signal {
+    Update(Result<Update, ApiError>),
     End,
-    Interrupted,
+    Interrupt,
 }
 
-/// Shows what happens to the execution `id` behind the place `after`.
+/// Prints the events of the execution `id` after the sequence number `after`.
 pub(in crate::cli) fn watch(
-    api: Api,
-    id: &str,
+    client: Client,
+    id: &ExecutionId,
     after: u64,
     output: Output,
-    show: &mut Show,
+    printer: &mut EventPrinter,
 ) -> Result<End, Failure> {
-    let (sender, news) = mpsc::channel();
+    let (sender, signals) = mpsc::channel();
     listen_for_interrupt(sender.clone())?;
-    let follow = Follow::new(api, id, after);
-    // It waits for the network, and must not keep us from hearing of Ctrl-C. It ends with the process.
+    let follow = Follow::new(client, id.clone(), after);
+    // It blocks on the network, which must not delay Ctrl-C. It ends with the process.
     thread::Builder::new().name("following".to_owned()).spawn(move || {
-        for told in follow {
-            let is_last = told.is_err();
-            if sender.send(News::Told(told)).is_err() || is_last {
+        for update in follow {
+            let is_last = update.is_err();
+            if sender.send(Signal::Update(update)).is_err() || is_last {
                 return;
             }
         }
-        let _ = sender.send(News::End);
+        let _ = sender.send(Signal::End);
     })?;
     let mut seen = after;
     let mut last = None;
-    // The first event is that it was asked for, and the next one that a worker has taken it.
+    // The first event is `created`, the second one that a worker has started the execution.
     let mut is_awaited = after <= 1;
-    for news in news {
-        match news {
-            News::Told(Ok(Told::Event(event))) => {
+    for signal in signals {
+        match signal {
+            Signal::Update(Ok(Update::Event(event))) => {
                 seen = event.seq;
                 is_awaited &= seen <= 1;
-                show.event(&event)?;
+                printer.event(&event)?;
                 last = Some(event);
             }
-            News::Told(Ok(Told::Quiet)) => {
-                // With nothing to write one would not notice, and wait for ever.
+            Signal::Update(Ok(Update::KeepAlive)) => {
+                // Without anything to write, a closed pipe would never be noticed.
                 if platform::output_is_abandoned() {
-                    return Ok(End::Left(seen));
+                    return Ok(End::Interrupted(seen));
                 }
                 if std::mem::take(&mut is_awaited) {
-                    output.note("no worker has taken it yet; it is done as soon as one is free");
-                    output.hint("`stigmer server status` says whether the workers are ready, `stigmer execution list --phase in-progress` what they do");
+                    output.note("waiting for a worker");
+                    output.hint("run `stigmer server status` to see the workers, `stigmer execution list --phase in-progress` to see what they do");
                 }
             }
-            News::Told(Ok(Told::Lost)) => {
-                show.interrupt()?;
-                output.note("stigmer-server is away; waiting for it to come back (Ctrl-C ends the waiting)");
+            Signal::Update(Ok(Update::Disconnected)) => {
+                printer.interrupt()?;
+                output.note("connection lost; reconnecting (Ctrl-C to stop)");
             }
-            News::Told(Ok(Told::Back)) => output.note("it is back"),
-            News::End => break,
-            News::Told(Err(error)) => {
-                show.interrupt()?;
-                return Err(Failure::from(error).hint(again(id, seen)));
+            Signal::Update(Ok(Update::Reconnected)) => output.note("reconnected"),
+            Signal::End => break,
+            Signal::Update(Err(error)) => {
+                printer.interrupt()?;
+                return Err(Failure::from(error).hint(resume_command(id, seen)));
             }
-            News::Interrupted => {
-                show.interrupt()?;
-                return Ok(End::Left(seen));
+            Signal::Interrupt => {
+                printer.interrupt()?;
+                return Ok(End::Interrupted(seen));
             }
         }
     }
-    show.finish()?;
-    last.map(End::Over).ok_or_else(|| Failure::new(Exit::Failed, format!("execution {id} has no end")))
+    printer.finish()?;
+    last.map(End::Ended)
+        .ok_or_else(|| Failure::new(Exit::Failed, format!("execution {id} has no last event")))
 }
 
-/// How to go on watching from the place `seen`.
-pub(in crate::cli) fn again(id: &str, seen: u64) -> String {
-    format!("`stigmer execution logs {id} -f --since-seq {seen}` goes on from here")
+/// Formats a hint that says how to continue watching after the sequence number `seen`.
+pub(in crate::cli) fn resume_command(id: &ExecutionId, seen: u64) -> String {
+    format!("run `stigmer execution logs {id} -f --since-seq {seen}` to continue watching")
 }
 
-/// Tells of Ctrl-C, from when this returns on.
-fn listen_for_interrupt(sender: Sender<News>) -> io::Result<()> {
+/// Sends a signal on Ctrl-C. Listens when this function returns.
+fn listen_for_interrupt(sender: Sender<Signal>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (ready, listens) = mpsc::channel();
     thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
@@ -103,18 +105,18 @@ fn listen_for_interrupt(sender: Sender<News>) -> io::Result<()> {
             let mut interrupted = pin!(tokio::signal::ctrl_c());
             poll_fn(|context| {
                 let polled = interrupted.as_mut().poll(context);
-                // The first look is what begins to listen.
+                // The first poll installs the handler.
                 let _ = ready.send(());
                 polled
             })
             .await
         });
         if outcome.is_ok() {
-            // Who has stopped watching does not need to hear it.
-            let _ = sender.send(News::Interrupted);
+            // The receiver is gone if the watching has ended.
+            let _ = sender.send(Signal::Interrupt);
         }
     })?;
-    // If it cannot listen, Ctrl-C does what it does to any program.
+    // Without a handler, Ctrl-C ends the program as usual.
     let _ = listens.recv();
     Ok(())
 }

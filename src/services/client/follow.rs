@@ -1,38 +1,41 @@
-//! Following an execution: every event once, in order, whatever becomes of the connection.
+//! Following an execution: every journaled event once and in order, across lost connections.
 //!
-//! The stream is that of server-sent events (WHATWG HTML section 9.2). The place of the last event that was given out is
-//! kept here; a new connection begins behind it.
+//! The stream is that of server-sent events (WHATWG HTML section 9.2). The sequence number of the last event is kept here; a new
+//! connection begins after it. Fragments of text have no place in the journal: they are passed on as they come, with the place of
+//! their text in its message.
 
-use super::{Api, ApiError, GLANCE};
-use crate::services::server::journal::Event;
+use super::{ApiError, Call, Client, POLL_INTERVAL};
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
+use stigmer_protocol::ExecutionId;
+use stigmer_protocol::api::JournalEvent;
+use stigmer_protocol::api::events::EventQuery;
 use ureq::http::{Method, StatusCode};
 
-/// A line may be as long as the longest event with what is around it, in bytes.
-const LONGEST_LINE: u64 = 4 * 1024 * 1024;
+/// Maximum length of a line in bytes: that of the longest event with its envelope.
+const MAX_LINE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How long is waited before the next connection at most, if one after the other breaks.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Maximum pause before the next connection, if one after the other breaks.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// What is heard of an execution.
+/// An update on an execution that is followed.
 #[derive(Debug)]
-pub enum Told {
-    /// Something happened to it.
-    Event(Event),
-    /// Nothing did, and the server lives.
-    Quiet,
-    /// The connection was lost; it is tried again.
-    Lost,
-    /// There is a connection again.
-    Back,
+pub enum Update {
+    /// A journaled event, or a fragment of a message.
+    Event(Box<JournalEvent>),
+    /// A sign of life of the server, while nothing happens.
+    KeepAlive,
+    /// The connection was lost; the client tries to reconnect.
+    Disconnected,
+    /// The connection is there again.
+    Reconnected,
 }
 
 /// An execution that is followed to its end.
 #[derive(Debug)]
 pub struct Follow {
-    api: Api,
-    id: String,
+    client: Client,
+    id: ExecutionId,
     after: u64,
     stream: Option<Stream>,
     is_lost: bool,
@@ -41,64 +44,65 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Follows the execution `id` from behind the place `after`.
-    pub fn new(api: Api, id: &str, after: u64) -> Self {
-        let id = id.to_owned();
-        Self { api, id, after, stream: None, is_lost: false, is_over: false, pause: GLANCE }
+    /// Follows the execution `id` from after the event with the sequence number `after`.
+    pub fn new(client: Client, id: ExecutionId, after: u64) -> Self {
+        Self { client, id, after, stream: None, is_lost: false, is_over: false, pause: POLL_INTERVAL }
     }
 
-    fn step(&mut self) -> Result<Option<Told>, ApiError> {
+    fn step(&mut self) -> Result<Option<Update>, ApiError> {
         loop {
             if self.is_over {
                 return Ok(None);
             }
             let Some(stream) = &mut self.stream else {
-                if let Some(told) = self.connect()? {
-                    return Ok(Some(told));
+                if let Some(update) = self.connect()? {
+                    return Ok(Some(update));
                 }
                 continue;
             };
             match stream.next() {
-                Some(Heard::Event(event)) if event.seq <= self.after => {}
-                Some(Heard::Event(event)) if event.seq == self.after + 1 => {
+                Some(Frame::Fragment(event)) => return Ok(Some(Update::Event(Box::new(event)))),
+                Some(Frame::Event(event)) if event.seq <= self.after => {}
+                Some(Frame::Event(event)) if event.seq == self.after + 1 => {
                     self.after = event.seq;
-                    self.is_over = matches!(event.kind.as_str(), "completed" | "failed" | "cancelled");
-                    self.pause = GLANCE;
-                    return Ok(Some(Told::Event(event)));
+                    self.is_over = event.event.is_end();
+                    self.pause = POLL_INTERVAL;
+                    return Ok(Some(Update::Event(Box::new(event))));
                 }
-                Some(Heard::Comment) => return Ok(Some(Told::Quiet)),
-                // A gap would be lost for ever: what is missing is asked for again, as if the connection had broken there.
-                Some(Heard::Event(_)) | None => {
+                Some(Frame::Comment) => return Ok(Some(Update::KeepAlive)),
+                // A gap would be lost for ever: the missing events are requested again, as if the connection had broken there.
+                Some(Frame::Event(_)) | None => {
                     self.stream = None;
-                    if let Some(told) = self.lose() {
-                        return Ok(Some(told));
+                    if let Some(update) = self.lose() {
+                        return Ok(Some(update));
                     }
                 }
             }
         }
     }
 
-    /// Something to tell, if that is news.
-    fn lose(&mut self) -> Option<Told> {
-        (!std::mem::replace(&mut self.is_lost, true)).then_some(Told::Lost)
+    /// Marks the connection as lost. Returns an update the first time.
+    fn lose(&mut self) -> Option<Update> {
+        (!std::mem::replace(&mut self.is_lost, true)).then_some(Update::Disconnected)
     }
 
-    fn connect(&mut self) -> Result<Option<Told>, ApiError> {
+    fn connect(&mut self) -> Result<Option<Update>, ApiError> {
         if self.is_lost {
             std::thread::sleep(self.pause);
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-            self.api.find_again()?;
+            self.pause = (self.pause * 2).min(MAX_PAUSE);
+            self.client.find_again()?;
         }
-        let path = format!("/v1/executions/{}/events?after={}", self.id, self.after);
-        match self.api.send(&Method::GET, &path, None, true) {
+        let query = EventQuery { after: Some(self.after), limit: None };
+        let call = Call::new(Method::GET, &["executions", &self.id, "events"]).query(&query);
+        match self.client.send(&call, "text/event-stream") {
             Ok(response) if response.status().is_success() => {
                 self.stream = Some(Stream(BufReader::new(Box::new(response.into_body().into_reader()))));
-                Ok(std::mem::take(&mut self.is_lost).then_some(Told::Back))
+                Ok(std::mem::take(&mut self.is_lost).then_some(Update::Reconnected))
             }
-            // It is about to end.
+            // The server is stopping.
             Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => Ok(self.lose()),
-            Ok(response) => Err(match self.api.read::<serde_json::Value>(response) {
-                Err(refusal) => refusal,
+            Ok(response) => Err(match self.client.read::<serde_json::Value>(response) {
+                Err(error) => error,
                 Ok(_) => ApiError::NotReady,
             }),
             Err(ApiError::Unreachable { .. }) => Ok(self.lose()),
@@ -108,17 +112,19 @@ impl Follow {
 }
 
 impl Iterator for Follow {
-    /// An error if there is no such execution, or if the server was stopped or does not come back.
-    type Item = Result<Told, ApiError>;
+    /// An error if the execution does not exist, or if the server was stopped or does not come back.
+    type Item = Result<Update, ApiError>;
 
-    /// What happens next; `None` behind the end of the execution.
+    /// Waits for the next update; `None` after the end of the execution.
     fn next(&mut self) -> Option<Self::Item> {
         self.step().transpose()
     }
 }
 
-enum Heard {
-    Event(Event),
+#[derive(Debug)]
+enum Frame {
+    Event(JournalEvent),
+    Fragment(JournalEvent),
     Comment,
 }
 
@@ -131,20 +137,51 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    /// What comes next; `None` if the stream ends, breaks, or is none of ours.
-    fn next(&mut self) -> Option<Heard> {
+    /// Reads the next frame; `None` if the stream ends, breaks, or has another format.
+    fn next(&mut self) -> Option<Frame> {
+        let mut has_id = false;
+        let mut data = None;
         loop {
             let mut line = Vec::new();
-            (&mut self.0).take(LONGEST_LINE).read_until(b'\n', &mut line).ok()?;
-            // What is cut off is no line.
+            (&mut self.0).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).ok()?;
+            // A line without its end was cut off.
             let line = line.strip_suffix(b"\n")?;
-            if line.starts_with(b":") {
-                return Some(Heard::Comment);
+            if line.is_empty() {
+                let Some(event) = data else { continue };
+                // An event without an id has no place in the journal.
+                return Some(if has_id { Frame::Event(event) } else { Frame::Fragment(event) });
             }
-            // The server writes an event's data in one line; the other fields say what is in it as well.
-            if let Some(data) = line.strip_prefix(b"data: ") {
-                return serde_json::from_slice(data).ok().map(Heard::Event);
+            if line.starts_with(b":") {
+                return Some(Frame::Comment);
+            }
+            has_id |= line.starts_with(b"id:");
+            // The server writes the data of an event on one line.
+            if let Some(text) = line.strip_prefix(b"data: ") {
+                data = Some(serde_json::from_slice(text).ok()?);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragments_and_comments_are_told_from_journaled_events() {
+        let event =
+            |kind: &str, data: &str| format!(r#"data: {{"seq":3,"time":"t","type":"{kind}","data":{data}}}"#);
+        let text = format!(
+            ": comment\n\nid: 3\nevent: note\n{}\n\nevent: message.delta\n{}\n\nevent: note\ndata: {{\"cut",
+            event("note", r#"{"text":"x"}"#),
+            event("message.delta", r#"{"message":"m","text":"x"}"#),
+        );
+        let mut stream = Stream(BufReader::new(Box::new(std::io::Cursor::new(text))));
+        assert!(matches!(stream.next(), Some(Frame::Comment)));
+        assert!(matches!(stream.next(), Some(Frame::Event(event)) if event.event.kind() == "note"));
+        assert!(
+            matches!(stream.next(), Some(Frame::Fragment(event)) if event.event.kind() == "message.delta")
+        );
+        assert!(stream.next().is_none());
     }
 }

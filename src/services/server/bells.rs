@@ -5,25 +5,26 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use stigmer_protocol::ExecutionId;
 use tokio::sync::Notify;
 
 /// One bell for each execution that somebody waits for.
 #[derive(Debug, Default)]
-pub(super) struct Bells(Mutex<HashMap<String, Arc<Notify>>>);
+pub(super) struct Bells(Mutex<HashMap<ExecutionId, Arc<Notify>>>);
 
 impl Bells {
     /// The bell of an execution. Listen (`notified().enable()`) before reading.
-    pub(super) fn of(&self, id: &str) -> Arc<Notify> {
+    pub(super) fn of(&self, id: &ExecutionId) -> Arc<Notify> {
         let mut bells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody else holds the bells that nobody listens to any more.
         bells.retain(|_, bell| Arc::strong_count(bell) > 1);
-        Arc::clone(bells.entry(id.to_owned()).or_default())
+        Arc::clone(bells.entry(id.clone()).or_default())
     }
 
     /// Something happened to these executions.
-    pub(super) fn ring<T: AsRef<str>>(&self, ids: &[T]) {
+    pub(super) fn ring(&self, ids: &[ExecutionId]) {
         let bells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for bell in ids.iter().filter_map(|id| bells.get(id.as_ref())) {
+        for bell in ids.iter().filter_map(|id| bells.get(id)) {
             bell.notify_waiters();
         }
     }

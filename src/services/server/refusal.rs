@@ -1,61 +1,64 @@
-//! What the server answers when it does not do what it was asked.
+//! Errors of the API: a problem document (RFC 9457) for each.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use stigmer_protocol::api::problem::PROBLEM_JSON;
+use stigmer_protocol::api::{Problem, ProblemType};
 
-/// An answer that is not what was asked for: a status, what is wrong, and what to do about it.
+/// A request that failed, as the client reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    status: StatusCode,
-    message: String,
-    hint: Option<String>,
-}
+pub struct Refusal(Box<Problem>);
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), hint: None }
+    pub(super) fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
+        Self(Box::new(Problem::new(kind, detail)))
     }
 
-    /// What was sent means nothing.
-    pub(super) fn bad(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message)
+    /// The request makes no sense.
+    pub(super) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::InvalidRequest, detail)
     }
 
-    /// There is no such thing.
-    pub(super) fn missing(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, message)
+    /// The object does not exist.
+    pub(super) fn missing(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::NotFound, detail)
     }
 
-    /// It does not go together with what is.
-    pub(super) fn conflict(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, message)
+    /// The request contradicts the state of the server.
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::Conflict, detail)
     }
 
-    /// It was there, and is not any more.
-    pub(super) fn gone(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::GONE, message)
+    /// The lease has ended.
+    pub(super) fn lease_lost() -> Self {
+        Self::new(ProblemType::LeaseLost, "the lease has ended: stop working on the execution")
     }
 
-    pub(super) fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::Unavailable, detail)
     }
 
-    pub(super) fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    pub(super) fn internal(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::Internal, detail)
     }
 
-    /// Adds what to do about it.
+    /// Adds the suggested next step.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the path of the request.
+    pub(super) fn at(mut self, path: &str) -> Self {
+        self.0.instance = Some(path.to_owned());
         self
     }
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.detail)
     }
 }
 
@@ -63,29 +66,34 @@ impl From<rusqlite::Error> for Refusal {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "the disk is full: nothing was kept")
-                    .hint("free some space; nothing that was answered before is lost")
+                Self::new(ProblemType::StorageFull, "the disk is full: the request was not stored")
+                    .hint("free some space and repeat the request")
             }
             Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => {
-                Self::unavailable(format!("the database cannot be written: {error}"))
+                Self::unavailable(format!("cannot write the database: {error}"))
             }
-            _ => Self::internal(format!("the database refuses: {error}")),
+            _ => Self::internal(format!("the database failed: {error}")),
         }
     }
 }
 
 impl From<serde_json::Error> for Refusal {
     fn from(error: serde_json::Error) -> Self {
-        Self::internal(format!("what stands in the database is not understood: {error}"))
+        Self::internal(format!("unexpected content in the database: {error}"))
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = match self.hint {
-            Some(hint) => json!({"error": self.message, "hint": hint}),
-            None => json!({"error": self.message}),
-        };
-        (self.status, Json(body)).into_response()
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&*self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // The middleware adds the path of the request to it.
+        response.extensions_mut().insert(self);
+        response
     }
 }

@@ -1,10 +1,11 @@
 //! Who works for the server, and who was heard of lately. Pure: the time is an argument, and it is the monotonic one, so
 //! that neither a suspended machine's clock nor a corrected one makes a worker look dead.
 
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use stigmer_protocol::api::status::{WorkerState, WorkerStatus};
+use stigmer_protocol::WorkerId;
+use stigmer_protocol::api::workers::Registration;
+use stigmer_protocol::api::{WorkerState, WorkerStatus};
 
 /// A worker that was heard of longer ago than this many heartbeats is stale.
 const MISSED: u32 = 5;
@@ -14,20 +15,6 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// More workers than this at once are a mistake of somebody's.
 const MOST: usize = 1000;
-
-/// What a worker says of itself when it registers.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Registration {
-    /// What kind of work it does.
-    pub kind: String,
-    /// Its version.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// The run of the supervisor that started it.
-    pub instance: String,
-}
 
 #[derive(Debug)]
 struct Worker {
@@ -39,7 +26,7 @@ struct Worker {
 /// The workers.
 #[derive(Debug)]
 pub struct Registry {
-    workers: BTreeMap<String, Worker>,
+    workers: BTreeMap<WorkerId, Worker>,
     expires: Duration,
 }
 
@@ -55,7 +42,7 @@ impl Registry {
     }
 
     /// Takes a worker in under the new id `id`; `false` if there are too many.
-    pub fn register(&mut self, id: String, registration: Registration, now: Instant) -> bool {
+    pub fn register(&mut self, id: WorkerId, registration: Registration, now: Instant) -> bool {
         self.forget(now);
         if self.workers.len() >= MOST {
             return false;
@@ -70,7 +57,7 @@ impl Registry {
     }
 
     /// Hears from a worker what it does; `false` if it is not known.
-    pub fn heartbeat(&mut self, id: &str, state: WorkerState, now: Instant) -> bool {
+    pub fn heartbeat(&mut self, id: &WorkerId, state: WorkerState, now: Instant) -> bool {
         let is_known = self.hear(id, now);
         if let Some(worker) = self.workers.get_mut(id) {
             worker.state = state;
@@ -79,13 +66,13 @@ impl Registry {
     }
 
     /// Hears of a worker, but not what it does; `false` if it is not known.
-    pub fn hear(&mut self, id: &str, now: Instant) -> bool {
+    pub fn hear(&mut self, id: &WorkerId, now: Instant) -> bool {
         self.forget(now);
         self.workers.get_mut(id).map(|worker| worker.heard = now).is_some()
     }
 
     /// Lets a worker go. That it is not known is no error: then it is gone already.
-    pub fn remove(&mut self, id: &str) {
+    pub fn remove(&mut self, id: &WorkerId) {
         self.workers.remove(id);
     }
 
@@ -97,7 +84,7 @@ impl Registry {
             .map(|(id, worker)| {
                 let age = now.saturating_duration_since(worker.heard);
                 WorkerStatus {
-                    id: id.as_str().into(),
+                    id: id.clone(),
                     kind: worker.registration.kind.clone(),
                     version: worker.registration.version.clone(),
                     pid: worker.registration.pid,
@@ -119,19 +106,14 @@ mod tests {
     use super::*;
 
     fn registration(pid: u32) -> Registration {
-        Registration {
-            kind: "agent-runner".to_owned(),
-            version: "1".to_owned(),
-            pid,
-            instance: "i".to_owned(),
-        }
+        Registration { kind: "agent-runner".to_owned(), version: "1".to_owned(), pid, instance: "i".into() }
     }
 
     #[test]
     fn silence_makes_a_worker_stale_and_then_forgotten() {
         let start = Instant::now();
         let mut registry = Registry::new(Duration::from_secs(1));
-        assert!(registry.register("w-1".to_owned(), registration(1), start));
+        assert!(registry.register("w-1".into(), registration(1), start));
         let state = |registry: &mut Registry, seconds: u64| {
             let view = registry.view(start + Duration::from_secs(seconds));
             view.first().map(|worker| worker.state)
@@ -139,25 +121,25 @@ mod tests {
         assert_eq!(state(&mut registry, 5), Some(WorkerState::Idle));
         assert_eq!(state(&mut registry, 6), Some(WorkerState::Stale));
         let later = start + Duration::from_secs(7);
-        assert!(registry.heartbeat("w-1", WorkerState::Busy, later));
-        assert!(registry.hear("w-1", later), "asking for more work does not say that there is none");
+        assert!(registry.heartbeat(&"w-1".into(), WorkerState::Busy, later));
+        assert!(registry.hear(&"w-1".into(), later), "asking for more work does not say that there is none");
         assert_eq!(state(&mut registry, 8), Some(WorkerState::Busy));
         assert_eq!(state(&mut registry, 72), Some(WorkerState::Stale));
         assert_eq!(state(&mut registry, 73), None);
-        assert!(!registry.heartbeat("w-1", WorkerState::Idle, start + Duration::from_secs(74)));
+        assert!(!registry.heartbeat(&"w-1".into(), WorkerState::Idle, start + Duration::from_secs(74)));
     }
 
     #[test]
     fn a_worker_that_registers_again_is_one_worker() {
         let now = Instant::now();
         let mut registry = Registry::new(Duration::from_secs(1));
-        registry.register("w-1".to_owned(), registration(1), now);
-        registry.register("w-2".to_owned(), registration(1), now);
-        registry.register("w-3".to_owned(), registration(2), now);
-        let ids: Vec<String> = registry.view(now).into_iter().map(|w| w.id.into_string()).collect();
+        registry.register("w-1".into(), registration(1), now);
+        registry.register("w-2".into(), registration(1), now);
+        registry.register("w-3".into(), registration(2), now);
+        let ids: Vec<WorkerId> = registry.view(now).into_iter().map(|w| w.id).collect();
         assert_eq!(ids, ["w-2", "w-3"]);
-        registry.remove("w-2");
-        registry.remove("w-2");
+        registry.remove(&"w-2".into());
+        registry.remove(&"w-2".into());
         assert_eq!(registry.view(now).len(), 1);
     }
 
@@ -166,8 +148,8 @@ mod tests {
         let now = Instant::now();
         let mut registry = Registry::new(Duration::from_secs(1));
         for pid in 0..1000 {
-            assert!(registry.register(format!("w-{pid}"), registration(pid), now));
+            assert!(registry.register(format!("w-{pid}").into(), registration(pid), now));
         }
-        assert!(!registry.register("w-x".to_owned(), registration(5000), now));
+        assert!(!registry.register("w-x".into(), registration(5000), now));
     }
 }

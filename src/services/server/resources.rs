@@ -3,63 +3,39 @@
 //! A definition is never changed or removed, because executions keep the one they began with; a name is only a pointer to one.
 
 use super::refusal::Refusal;
-use crate::resource::{API_VERSION, Kind, Metadata, Resource};
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::Serialize;
-use serde_json::Value;
+use stigmer_protocol::Kind;
+use stigmer_protocol::api::resources::{
+    API_VERSION, Applied, ApplyOutcome, Metadata, Resource, StoredResource,
+};
 use stigmer_protocol::time::now;
 
-/// What applying a resource came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Applied {
-    /// There was none of this name.
-    Created,
-    /// It says something else now.
-    Updated,
-    /// It said this already.
-    Unchanged,
-}
-
-/// A resource as the server shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Shown {
-    /// The resource.
-    #[serde(flatten)]
-    pub resource: Resource,
-    /// The digest of its definition.
-    pub digest: String,
-    /// When there first was one of this name.
-    pub created: String,
-    /// When it was last changed.
-    pub updated: String,
-}
-
 /// Lets a name mean what the resource says. The resource was checked.
-pub fn put(tx: &Connection, resource: &Resource) -> Result<(Applied, String), Refusal> {
+pub fn put(tx: &Connection, resource: &Resource) -> Result<Applied, Refusal> {
     let (kind, name, digest) = (resource.kind, &resource.metadata.name, resource.digest());
     let known: Option<String> = tx
         .query_row("SELECT digest FROM resource WHERE kind = ?1 AND name = ?2", [kind.word(), name], |row| {
             row.get(0)
         })
         .optional()?;
-    if known.as_ref() == Some(&digest) {
-        return Ok((Applied::Unchanged, digest));
+    if known.as_deref() == Some(digest.as_str()) {
+        return Ok(Applied { outcome: ApplyOutcome::Unchanged, digest });
     }
     tx.execute(
         "INSERT OR IGNORE INTO definition (digest, kind, spec) VALUES (?1, ?2, ?3)",
-        params![digest, kind.word(), resource.spec.to_string()],
+        params![digest.as_str(), kind.word(), resource.spec.to_string()],
     )?;
     tx.execute(
         "INSERT INTO resource (kind, name, digest, created, updated) VALUES (?1, ?2, ?3, ?4, ?4)
          ON CONFLICT (kind, name) DO UPDATE SET digest = excluded.digest, updated = excluded.updated",
-        params![kind.word(), name, digest, now()],
+        params![kind.word(), name, digest.as_str(), now()],
     )?;
-    Ok((if known.is_some() { Applied::Updated } else { Applied::Created }, digest))
+    let outcome = if known.is_some() { ApplyOutcome::Updated } else { ApplyOutcome::Created };
+    Ok(Applied { outcome, digest })
 }
 
 /// The resources, of one kind if it is given, of one name if it is given, by kind and name.
-pub fn list(tx: &Connection, kind: Option<Kind>, name: Option<&str>) -> Result<Vec<Shown>, Refusal> {
+pub fn list(tx: &Connection, kind: Option<Kind>, name: Option<&str>) -> Result<Vec<StoredResource>, Refusal> {
     let mut statement = tx.prepare_cached(
         "SELECT r.kind, r.name, r.digest, r.created, r.updated, d.spec
          FROM resource r JOIN definition d USING (digest)
@@ -73,10 +49,15 @@ pub fn list(tx: &Connection, kind: Option<Kind>, name: Option<&str>) -> Result<V
     rows.map(|row| {
         let [kind, name, digest, created, updated, spec] = row?;
         let kind = kind.parse().map_err(Refusal::internal)?;
-        let spec: Value = serde_json::from_str(&spec)?;
-        let resource =
-            Resource { api_version: API_VERSION.to_owned(), kind, metadata: Metadata { name }, spec };
-        Ok(Shown { resource, digest, created, updated })
+        Ok(StoredResource {
+            api_version: API_VERSION.to_owned(),
+            kind,
+            metadata: Metadata { name },
+            spec: serde_json::from_str(&spec)?,
+            digest: digest.into(),
+            created,
+            updated,
+        })
     })
     .collect()
 }
@@ -85,7 +66,7 @@ pub fn list(tx: &Connection, kind: Option<Kind>, name: Option<&str>) -> Result<V
 ///
 /// # Errors
 /// There is none.
-pub fn find(tx: &Connection, kind: Kind, name: &str) -> Result<Shown, Refusal> {
+pub fn find(tx: &Connection, kind: Kind, name: &str) -> Result<StoredResource, Refusal> {
     list(tx, Some(kind), Some(name))?.pop().ok_or_else(|| missing(kind, name))
 }
 

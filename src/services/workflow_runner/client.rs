@@ -1,8 +1,9 @@
 //! The server from a worker's side.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::time::Duration;
+use stigmer_protocol::api::Problem;
 use stigmer_protocol::component::ComponentConfig;
 use ureq::Agent;
 
@@ -46,7 +47,7 @@ impl Server {
     pub(super) fn post<T: DeserializeOwned>(
         &self,
         path: &str,
-        body: &Value,
+        body: &impl Serialize,
         patience: Duration,
     ) -> Answer<T> {
         let request = self
@@ -97,9 +98,8 @@ fn judge<T: DeserializeOwned>(response: Result<ureq::http::Response<ureq::Body>,
         let body = if body.is_empty() { b"null".as_slice() } else { &body };
         return serde_json::from_slice(body).map_or(Answer::Silence, Answer::Accepted);
     }
-    let said: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let words =
-        said["error"].as_str().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
+    let words = serde_json::from_slice::<Problem>(&body)
+        .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |problem| problem.detail);
     match status.as_u16() {
         404 => Answer::Unknown(words),
         410 => Answer::Gone,

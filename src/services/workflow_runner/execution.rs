@@ -6,38 +6,10 @@ use crate::workflow::engine::Stop;
 use crate::workflow::fault::{Fault, INTERRUPTED};
 use crate::workflow::interpreter::{End, Given, run};
 use crate::workflow::journaled::{Entry, Journaled};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
-
-/// What the server gives with a lease, as far as it is needed here.
-#[derive(Debug, Deserialize)]
-pub(super) struct Leased {
-    lease: String,
-    execution: Execution,
-    definition: Value,
-    events: Vec<Event>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Execution {
-    id: String,
-    #[serde(default)]
-    input: Value,
-    created: String,
-    started: Option<String>,
-    cancel_requested: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Event {
-    #[serde(rename = "type")]
-    kind: String,
-    task: Option<String>,
-    #[serde(default)]
-    data: Value,
-}
+use stigmer_protocol::api::{Leased, RawEvent};
 
 /// Whatever happens to the thread, the execution is not in work any more when it has ended: then its lease runs out.
 struct InWork {
@@ -53,7 +25,7 @@ impl Drop for InWork {
 
 /// Begins to work on an execution.
 pub(super) fn begin(shared: &Arc<Shared>, leased: Leased) {
-    let work = Arc::new(Work::new(leased.lease.clone(), leased.execution.cancel_requested));
+    let work = Arc::new(Work::new(leased.lease.to_string(), leased.execution.cancel_requested));
     shared.add(&work);
     let in_work = InWork { shared: Arc::clone(shared), work };
     // Without a thread nothing is said of it, and somebody else gets it.
@@ -94,14 +66,15 @@ fn outcome(shared: &Arc<Shared>, work: &Arc<Work>, leased: Leased) -> Result<End
     let began = humantime::parse_rfc3339(began).unwrap_or(UNIX_EPOCH);
     let since = began.duration_since(UNIX_EPOCH).unwrap_or_default();
     let given = Given {
-        id: execution.id,
+        id: execution.id.into_string(),
         input: execution.input,
         runtime_version: crate::VERSION.to_owned(),
         started: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
         secrets: shared.secrets.clone(),
     };
-    let journal =
-        events.into_iter().map(|event| Entry { kind: event.kind, task: event.task, data: event.data });
+    let entry =
+        |RawEvent { kind, task, data, .. }| Entry { kind, task, data: data.value().unwrap_or_default() };
+    let journal = events.into_iter().map(entry);
     let host = WorkerHost { shared: Arc::clone(shared), work: Arc::clone(work) };
     run(&workflow, given, &mut Journaled::new(host, journal))
 }

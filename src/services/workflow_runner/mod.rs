@@ -15,14 +15,14 @@ mod work;
 use super::ServiceError;
 use super::role::{self, StartedBy};
 use client::{Answer, PATIENCE, Server};
-use execution::Leased;
-use serde::Deserialize;
-use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use stigmer_protocol::api::status::ServerStatus;
+use stigmer_protocol::api::leases::LeaseRequest;
+use stigmer_protocol::api::workers::{Empty, Registered, Registration, WorkerHeartbeat};
+use stigmer_protocol::api::{Leased, ServerStatus, WorkerState};
 use stigmer_protocol::component::{ComponentConfig, NoSettings};
+use stigmer_protocol::{Kind, WorkerId};
 use work::Shared;
 
 /// The kind of worker this is.
@@ -102,12 +102,6 @@ struct Worker {
     pause: Duration,
 }
 
-#[derive(Deserialize)]
-struct Registered {
-    id: String,
-    heartbeat_ms: u64,
-}
-
 impl Worker {
     fn work(mut self) -> Result<(), ServiceError> {
         let mut ready = false;
@@ -126,7 +120,7 @@ impl Worker {
                 }
             };
             loop {
-                let state = if self.shared.is_busy() { "busy" } else { "idle" };
+                let state = if self.shared.is_busy() { WorkerState::Busy } else { WorkerState::Idle };
                 match self.heartbeat(&id, state) {
                     Answer::Accepted(_) => {
                         if !ready {
@@ -154,24 +148,24 @@ impl Worker {
     }
 
     fn register(&self) -> Answer<Registered> {
-        let body = json!({
-            "kind": KIND,
-            "version": crate::VERSION,
-            "pid": std::process::id(),
-            "instance": self.instance,
-        });
+        let body = Registration {
+            kind: KIND.to_owned(),
+            version: crate::VERSION.to_owned(),
+            pid: std::process::id(),
+            instance: self.instance.as_str().into(),
+        };
         self.shared.server.post("/v1/workers", &body, PATIENCE)
     }
 
-    fn heartbeat(&self, id: &str, state: &str) -> Answer<Value> {
+    fn heartbeat(&self, id: &WorkerId, state: WorkerState) -> Answer<Empty> {
         let path = format!("/v1/workers/{id}/heartbeat");
-        self.shared.server.post(&path, &json!({ "state": state }), PATIENCE)
+        self.shared.server.post(&path, &WorkerHeartbeat { state }, PATIENCE)
     }
 
     /// Takes no more, lets the executions come to a place where they can be left, and says goodbye: that gives them back. If the
     /// server is gone, there is nobody to say it to.
-    fn drain(&self, id: &str) {
-        if matches!(self.heartbeat(id, "draining"), Answer::Accepted(_)) {
+    fn drain(&self, id: &WorkerId) {
+        if matches!(self.heartbeat(id, WorkerState::Draining), Answer::Accepted(_)) {
             self.shared.wait_until_idle();
             self.shared.server.delete(&format!("/v1/workers/{id}"));
         }
@@ -182,7 +176,7 @@ impl Worker {
 fn ask_for_work(shared: &Arc<Shared>) {
     while let Some(id) = shared.wait_for_room(MOST) {
         let wait = u64::try_from(ASK.as_millis()).unwrap_or(u64::MAX);
-        let body = json!({"kinds": ["workflow"], "wait_ms": wait});
+        let body = LeaseRequest { kinds: vec![Kind::Workflow], wait_ms: wait };
         let path = format!("/v1/workers/{id}/lease");
         match shared.server.post::<Option<Leased>>(&path, &body, ASK + 5 * PATIENCE) {
             Answer::Accepted(Some(leased)) => execution::begin(shared, leased),

@@ -7,11 +7,11 @@ use super::RETRY;
 use super::client::{Answer, PATIENCE, Server};
 use crate::workflow::engine::{Outcome, Stop};
 use crate::workflow::journaled::Entry;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use stigmer_protocol::api::leases::LeaseState;
 use stigmer_protocol::component::ComponentConfig;
 use stigmer_protocol::redact::Redactor;
 use ureq::tls::TlsConfig;
@@ -177,12 +177,6 @@ pub(super) struct Signals {
     pub(super) refused: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Heard {
-    cancel: bool,
-    last_n: u64,
-}
-
 impl Work {
     pub(super) fn new(lease: String, cancelled: bool) -> Self {
         let signals = Signals { cancelled, ..Signals::default() };
@@ -271,10 +265,10 @@ impl Work {
     }
 
     /// Sends what waits, once. Whoever calls holds `sending`.
-    fn send(&self, server: &Server) -> Answer<Heard> {
+    fn send(&self, server: &Server) -> Answer<LeaseState> {
         let body = json!({ "events": self.batch() });
         let answer =
-            server.post::<Heard>(&format!("/v1/leases/{}/heartbeat", self.lease), &body, 5 * PATIENCE);
+            server.post::<LeaseState>(&format!("/v1/leases/{}/heartbeat", self.lease), &body, 5 * PATIENCE);
         match &answer {
             Answer::Accepted(heard) => {
                 self.sent(heard.last_n);

@@ -1,5 +1,7 @@
 //! `/v1/executions`: executions for clients.
 
+pub use super::event_data::ExecutionError;
+
 use super::events::{Event, JournalEvent};
 use crate::ids::{DefinitionDigest, ExecutionId, SessionId};
 use crate::kind::{Kind, Phase};
@@ -65,23 +67,6 @@ pub struct WaitQuery {
     /// Time to wait for the end of the execution, in milliseconds; at most 60000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
-}
-
-/// Cause of a failed execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ExecutionError {
-    /// Type of the error for programs: a word, or a URI as the workflow language has them.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Explanation for people.
-    pub message: String,
-    /// Suggested next step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// Path of the task that failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
 }
 
 /// Number of tokens that an execution has used, as its model providers count them.

@@ -1,5 +1,7 @@
 //! `/v1/workers/{id}/lease` and `/v1/leases`: executions for workers.
 
+pub use super::event_data::Role;
+
 use super::events::{RawEvent, ReportedEvent};
 use super::executions::{Execution, ExecutionError};
 use crate::ids::{LeaseId, SessionId};
@@ -44,16 +46,6 @@ pub struct HistoryMessage {
     pub role: Role,
     /// Text of the message; null where the execution had none.
     pub text: Option<String>,
-}
-
-/// Author of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The caller.
-    User,
-    /// The model.
-    Assistant,
 }
 
 /// Body of `POST /v1/leases/{lease}/heartbeat` and of `POST /v1/leases/{lease}/cancelled`.

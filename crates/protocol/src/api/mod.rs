@@ -1,5 +1,6 @@
 //! The HTTP API of stigmer-server: a request and a response type for each route, one file for each area.
 
+mod event_data;
 pub mod events;
 pub mod executions;
 pub mod leases;

@@ -4,6 +4,21 @@ use crate::ids::{InstanceId, WorkerId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Answer to `GET /healthz`, which needs no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// Always `ok`: a server that cannot answer is not healthy.
+    pub status: HealthStatus,
+}
+
+/// Health of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// The server answers.
+    Ok,
+}
+
 /// Status of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerStatus {

@@ -12,6 +12,7 @@ use super::engine::{Engine, Millis, Stop};
 use super::expr::NOW;
 use super::fault::Fault;
 use super::model::{Task, TaskKind, Then, Wait, Workflow};
+use super::pointer::escape;
 use super::template::{Expr, Template};
 use scope::Break;
 use serde_json::{Value, json};
@@ -146,7 +147,7 @@ impl<E: Engine> Run<'_, E> {
         let (mut place, mut value) = (0, input);
         while let Some(task) = tasks.get(place) {
             visits[place] += 1;
-            let name = task.name.replace('~', "~0").replace('/', "~1");
+            let name = escape(&task.name);
             let mut path = format!("{path}/{place}/{name}");
             if visits[place] > 1 {
                 path = format!("{path}@{}", visits[place]);

@@ -1,6 +1,7 @@
 //! Walking through a document strictly: every place knows its pointer, and every key is accounted for.
 
 use super::Reader;
+use crate::pointer::escape;
 use crate::problem::Problem;
 use serde_json::{Map, Value};
 
@@ -20,7 +21,7 @@ impl<'v> Node<'v> {
 
     /// The pointer to a key.
     pub(super) fn below(&self, key: &str) -> String {
-        format!("{}/{}", self.path, escaped(key))
+        format!("{}/{}", self.path, escape(key))
     }
 
     /// The items of a list.
@@ -29,11 +30,6 @@ impl<'v> Node<'v> {
         let item = |(place, value)| Node { path: format!("{}/{place}", self.path), value };
         items.iter().enumerate().map(item).collect()
     }
-}
-
-/// A key as part of a pointer (RFC 6901).
-pub(super) fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 impl Reader {

@@ -1,8 +1,9 @@
 //! Tasks, and lists of them.
 
-use super::node::{Node, escaped};
+use super::node::Node;
 use super::{DEEPEST, MOST_TASKS, Reader};
 use crate::model::{Case, ForEach, Task, TaskKind, Then, Try, Wait};
+use crate::pointer::escape;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -63,7 +64,7 @@ impl Reader {
             if self.tasks > MOST_TASKS {
                 break;
             }
-            let reference = format!("{reference}/{place}/{}", escaped(name));
+            let reference = format!("{reference}/{place}/{}", escape(name));
             tasks.push(self.task(name, task, reference, &places));
         }
         self.depth -= 1;

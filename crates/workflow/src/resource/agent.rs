@@ -1,7 +1,7 @@
 //! What an agent is made of.
 
 use super::Problem;
-use super::source::read_strictly;
+use crate::problem::read_strictly;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;

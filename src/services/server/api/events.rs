@@ -1,19 +1,21 @@
 //! The journal of an execution: a page of it, or all of it as it grows (server-sent events, WHATWG HTML section 9.2).
 
+use super::extract::{Path, Query};
 use super::{App, Refusal};
-use crate::services::server::journal::{self, Event};
+use crate::services::server::journal;
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Deserialize;
-use serde_json::json;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use stigmer_protocol::ExecutionId;
+use stigmer_protocol::api::RawEvent;
+use stigmer_protocol::api::events::{EventPage, EventQuery};
 use tokio::sync::Notify;
 
 /// How many events are read at once.
@@ -22,30 +24,23 @@ const PAGE: u32 = 500;
 /// A connection on which nothing happens is shown to be alive so often.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
-    after: Option<u64>,
-    limit: Option<u32>,
-}
-
 pub(super) async fn events(
     State(app): State<App>,
-    Path(id): Path<String>,
-    Query(wanted): Query<Wanted>,
+    Path(id): Path<ExecutionId>,
+    Query(query): Query<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     // A client that was cut off says so by itself what it saw last.
     let seen = text("last-event-id").and_then(|id| id.parse().ok());
-    let after = seen.or(wanted.after).unwrap_or(0);
+    let after = seen.or(query.after).unwrap_or(0);
     let streams = text(header::ACCEPT.as_str()).is_some_and(|kinds| kinds.contains("text/event-stream"));
     let known = id.clone();
     let (phase, _) = app.store.read(move |tx| journal::progress(tx, &known)).await?;
     if !streams {
-        let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE);
+        let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
         let events = app.store.read(move |tx| journal::events_after(tx, &id, after, limit)).await?;
-        return Ok(Json(json!({"events": events, "phase": phase})).into_response());
+        return Ok(Json(EventPage { events, phase }).into_response());
     }
     let bell = app.bells.of(&id);
     let tail = Tail { app, bell, id, after, read: VecDeque::new(), is_over: false };
@@ -56,7 +51,7 @@ pub(super) async fn events(
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
-fn as_sse(event: &Event) -> sse::Event {
+fn as_sse(event: &RawEvent) -> sse::Event {
     let data = serde_json::to_string(event).unwrap_or_default();
     sse::Event::default().id(event.seq.to_string()).event(event.kind.clone()).data(data)
 }
@@ -65,15 +60,15 @@ fn as_sse(event: &Event) -> sse::Event {
 struct Tail {
     app: App,
     bell: Arc<Notify>,
-    id: String,
+    id: ExecutionId,
     after: u64,
-    read: VecDeque<Event>,
+    read: VecDeque<RawEvent>,
     is_over: bool,
 }
 
 impl Tail {
     /// The next event, as soon as there is one; `None` behind the last one.
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<RawEvent> {
         loop {
             if let Some(event) = self.read.pop_front() {
                 self.after = event.seq;

@@ -1,32 +1,21 @@
 //! Executions, from the side of those who want them.
 
-use super::{App, LONGEST_WAIT, Refusal, parse, to_its_end};
-use crate::services::server::journal::{self, Execution, ExecutionKind, NewExecution, Phase};
+use super::extract::{Body, Path, Query};
+use super::{App, LONGEST_WAIT, Refusal, to_its_end};
+use crate::services::server::journal::{self, NewExecution};
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
 use std::time::Duration;
+use stigmer_protocol::api::Execution;
+use stigmer_protocol::api::executions::{CreateExecution, ExecutionList, ExecutionQuery, WaitQuery};
+use stigmer_protocol::{ExecutionId, Kind, Phase};
 
 /// How many executions are listed if nobody says.
 const LISTED: u32 = 50;
 
 /// How many are listed at most.
 const MOST_LISTED: u32 = 1000;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    kind: Option<ExecutionKind>,
-    name: String,
-    message: Option<String>,
-    #[serde(default)]
-    input: Value,
-    session: Option<String>,
-    key: Option<String>,
-}
 
 /// How an answer about a new execution, or one that was there already, is given.
 pub(super) fn answer((execution, is_new): (Execution, bool)) -> (StatusCode, Json<Execution>) {
@@ -35,11 +24,10 @@ pub(super) fn answer((execution, is_new): (Execution, bool)) -> (StatusCode, Jso
 
 pub(super) async fn create(
     State(app): State<App>,
-    body: Bytes,
+    Body(CreateExecution { kind, name, message, input, session, key }): Body<CreateExecution>,
 ) -> Result<(StatusCode, Json<Execution>), Refusal> {
-    let Wanted { kind, name, message, input, session, key } = parse(&body)?;
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 200 || key.starts_with("resume:")) {
-        return Err(Refusal::bad("a key has 1 to 200 bytes, and does not begin with `resume:`"));
+        return Err(Refusal::bad("invalid key: expected 1 to 200 bytes that do not begin with `resume:`"));
     }
     let new = NewExecution { kind, name, message, input, session, key, ..NewExecution::default() };
     to_its_end(async move {
@@ -50,26 +38,16 @@ pub(super) async fn create(
     .await
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Filter {
-    kind: Option<ExecutionKind>,
-    phase: Option<Phase>,
-    name: Option<String>,
-    before: Option<String>,
-    limit: Option<u32>,
-}
-
 pub(super) async fn list(
     State(app): State<App>,
-    Query(Filter { kind, phase, name, before, limit }): Query<Filter>,
-) -> Result<Json<Value>, Refusal> {
+    Query(ExecutionQuery { kind, phase, name, before, limit }): Query<ExecutionQuery>,
+) -> Result<Json<ExecutionList>, Refusal> {
     let limit = limit.unwrap_or(LISTED).clamp(1, MOST_LISTED);
     let executions = app
         .store
         .read(move |tx| {
             let which = journal::Which {
-                kind: kind.map(ExecutionKind::word),
+                kind: kind.map(Kind::word),
                 phase: phase.map(Phase::word),
                 name: name.as_deref(),
                 before: before.as_deref(),
@@ -77,20 +55,14 @@ pub(super) async fn list(
             journal::list(tx, which, limit)
         })
         .await?;
-    Ok(Json(json!({ "executions": executions })))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Wait {
-    wait_ms: Option<u64>,
+    Ok(Json(ExecutionList { executions }))
 }
 
 /// One execution; with `wait_ms`, when it has ended, or when that time is over.
 pub(super) async fn find(
     State(app): State<App>,
-    Path(id): Path<String>,
-    Query(Wait { wait_ms }): Query<Wait>,
+    Path(id): Path<ExecutionId>,
+    Query(WaitQuery { wait_ms }): Query<WaitQuery>,
 ) -> Result<Json<Execution>, Refusal> {
     let wait = Duration::from_millis(wait_ms.unwrap_or(0)).min(LONGEST_WAIT);
     let deadline = tokio::time::Instant::now() + wait;
@@ -108,7 +80,7 @@ pub(super) async fn find(
 
 pub(super) async fn cancel(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(id): Path<ExecutionId>,
 ) -> Result<Json<Execution>, Refusal> {
     to_its_end(async move {
         let wanted = id.clone();
@@ -121,7 +93,7 @@ pub(super) async fn cancel(
 
 impl super::Shared {
     /// These executions were called off: whoever holds or watches them has to hear of it.
-    pub(super) fn called_off(&self, ids: &[String]) {
+    pub(super) fn called_off(&self, ids: &[ExecutionId]) {
         for id in ids {
             self.leases().cancel(id);
         }
@@ -131,7 +103,7 @@ impl super::Shared {
 
 pub(super) async fn resume(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Path(id): Path<ExecutionId>,
 ) -> Result<(StatusCode, Json<Execution>), Refusal> {
     to_its_end(async move {
         let made = app.store.write(move |tx| journal::resume(tx, &id)).await?;

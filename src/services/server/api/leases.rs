@@ -1,34 +1,27 @@
 //! Executions, from the side of those who do them.
 
 use super::executions::answer;
-use super::{App, LONGEST_WAIT, Refusal, Shared, parse, to_its_end};
-use crate::services::server::journal::{
-    self, Error, Execution, ExecutionKind, Leased, NewExecution, Outcome, Report, Reported,
-};
+use super::extract::{Body, Path};
+use super::{App, LONGEST_WAIT, Refusal, Shared, to_its_end};
+use crate::services::server::journal::{self, NewExecution, Outcome, Report};
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    kinds: Vec<ExecutionKind>,
-    #[serde(default)]
-    wait_ms: u64,
-}
+use stigmer_protocol::api::events::ReportedEvent;
+use stigmer_protocol::api::leases::{
+    CompleteExecution, CreateChild, FailExecution, LeaseHeartbeat, LeaseRequest, LeaseState,
+};
+use stigmer_protocol::api::{Execution, Leased};
+use stigmer_protocol::{Kind, LeaseId, WorkerId};
 
 /// Gives work to a worker as soon as there is some, or says after a while that there is none.
 pub(super) async fn lease(
     State(app): State<App>,
-    Path(worker): Path<String>,
-    body: Bytes,
+    Path(worker): Path<WorkerId>,
+    Body(LeaseRequest { kinds, wait_ms }): Body<LeaseRequest>,
 ) -> Result<Response, Refusal> {
-    let Asked { kinds, wait_ms } = parse(&body)?;
     let wait = Duration::from_millis(wait_ms).min(LONGEST_WAIT);
     let deadline = tokio::time::Instant::now() + wait;
     let lease_ms = u64::try_from(app.leases().length().as_millis()).unwrap_or(u64::MAX);
@@ -58,46 +51,41 @@ pub(super) async fn lease(
     }
 }
 
-fn hand_over(app: &Shared, worker: &str, leased: Leased) -> Response {
+fn hand_over(app: &Shared, worker: &WorkerId, leased: Leased) -> Response {
     let execution = &leased.execution;
     app.leases().grant(&leased.lease, &execution.id, worker, execution.cancel_requested, 0, Instant::now());
     app.leased.notify_one();
-    app.bells.ring(&[&execution.id]);
+    app.bells.ring(std::slice::from_ref(&execution.id));
     Json(leased).into_response()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Said {
-    #[serde(default)]
-    events: Vec<Reported>,
 }
 
 /// Takes in what happened, and says whether the execution is called off. Without events nothing is written.
 pub(super) async fn heartbeat(
     State(app): State<App>,
-    Path(lease): Path<String>,
-    body: Bytes,
-) -> Result<Json<Value>, Refusal> {
-    let Said { events } = parse(&body)?;
+    Path(lease): Path<LeaseId>,
+    Body(LeaseHeartbeat { events }): Body<LeaseHeartbeat>,
+) -> Result<Json<LeaseState>, Refusal> {
     let (cancel, mut last_n) = renew(&app, &lease)?;
     if !events.is_empty() {
-        (_, last_n) = take_in(&app, lease, Report { events, outcome: None }).await?;
+        (_, last_n) = take_in(&app, lease, events, None).await?;
     }
-    Ok(Json(json!({"cancel": cancel, "last_n": last_n})))
+    Ok(Json(LeaseState { cancel, last_n }))
 }
 
-fn renew(app: &Shared, lease: &str) -> Result<(bool, u64), Refusal> {
-    app.leases().renew(lease, Instant::now()).ok_or_else(|| {
-        Refusal::gone("this lease does not hold any more: leave the execution to whoever has it now")
-    })
+fn renew(app: &Shared, lease: &LeaseId) -> Result<(bool, u64), Refusal> {
+    app.leases().renew(lease, Instant::now()).ok_or_else(Refusal::lease_lost)
 }
 
-async fn take_in(app: &App, lease: String, report: Report) -> Result<(Execution, u64), Refusal> {
-    report.check().map_err(Refusal::bad)?;
+async fn take_in(
+    app: &App,
+    lease: LeaseId,
+    events: Vec<ReportedEvent>,
+    outcome: Option<Outcome>,
+) -> Result<(Execution, u64), Refusal> {
+    let report = Report::new(events, outcome).map_err(Refusal::bad)?;
     let app = App::clone(app);
     to_its_end(async move {
-        let is_over = report.outcome.is_some();
+        let is_over = report.is_end();
         let wanted = lease.clone();
         let (execution, last_n, cancelled) =
             app.store.write(move |tx| journal::report(tx, &wanted, report)).await?;
@@ -106,7 +94,7 @@ async fn take_in(app: &App, lease: String, report: Report) -> Result<(Execution,
         } else {
             app.leases().arrived(&lease, last_n);
         }
-        app.bells.ring(&[&execution.id]);
+        app.bells.ring(std::slice::from_ref(&execution.id));
         app.called_off(&cancelled);
         Ok((execution, last_n))
     })
@@ -115,80 +103,51 @@ async fn take_in(app: &App, lease: String, report: Report) -> Result<(Execution,
 
 async fn end(
     app: &App,
-    lease: String,
-    events: Vec<Reported>,
+    lease: LeaseId,
+    events: Vec<ReportedEvent>,
     outcome: Outcome,
 ) -> Result<Json<Execution>, Refusal> {
     renew(app, &lease)?;
-    let (execution, _) = take_in(app, lease, Report { events, outcome: Some(outcome) }).await?;
+    let (execution, _) = take_in(app, lease, events, Some(outcome)).await?;
     Ok(Json(execution))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Completed {
-    #[serde(default)]
-    events: Vec<Reported>,
-    output: Value,
 }
 
 pub(super) async fn complete(
     State(app): State<App>,
-    Path(lease): Path<String>,
-    body: Bytes,
+    Path(lease): Path<LeaseId>,
+    Body(CompleteExecution { events, output }): Body<CompleteExecution>,
 ) -> Result<Json<Execution>, Refusal> {
-    let Completed { events, output } = parse(&body)?;
     end(&app, lease, events, Outcome::Completed(output)).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Failed {
-    #[serde(default)]
-    events: Vec<Reported>,
-    error: Error,
 }
 
 pub(super) async fn fail(
     State(app): State<App>,
-    Path(lease): Path<String>,
-    body: Bytes,
+    Path(lease): Path<LeaseId>,
+    Body(FailExecution { events, error }): Body<FailExecution>,
 ) -> Result<Json<Execution>, Refusal> {
-    let Failed { events, error } = parse(&body)?;
     end(&app, lease, events, Outcome::Failed(error)).await
 }
 
 pub(super) async fn cancelled(
     State(app): State<App>,
-    Path(lease): Path<String>,
-    body: Bytes,
+    Path(lease): Path<LeaseId>,
+    Body(LeaseHeartbeat { events }): Body<LeaseHeartbeat>,
 ) -> Result<Json<Execution>, Refusal> {
-    let Said { events } = parse(&body)?;
     end(&app, lease, events, Outcome::Cancelled).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Child {
-    task: String,
-    agent: String,
-    message: String,
-    session: Option<String>,
 }
 
 /// Begins the execution of an agent for a task of a workflow; asked again for the same task, it is the same one.
 pub(super) async fn child(
     State(app): State<App>,
-    Path(lease): Path<String>,
-    body: Bytes,
+    Path(lease): Path<LeaseId>,
+    Body(CreateChild { task, agent, message, session }): Body<CreateChild>,
 ) -> Result<(StatusCode, Json<Execution>), Refusal> {
-    let Child { task, agent, message, session } = parse(&body)?;
     renew(&app, &lease)?;
     to_its_end(async move {
         let made = app.store.write(move |tx| {
             let parent = journal::holder(tx, &lease)?;
             let new = NewExecution {
-                kind: Some(ExecutionKind::Agent),
+                kind: Some(Kind::Agent),
                 name: agent,
                 message: Some(message),
                 session,
@@ -205,7 +164,7 @@ pub(super) async fn child(
 }
 
 /// Takes an execution from a worker that was not heard of any more.
-pub(super) async fn expire(app: &Shared, lease: String) {
+pub(super) async fn expire(app: &Shared, lease: LeaseId) {
     let (wanted, is_given_back) = (lease.clone(), app.leases().is_given_back(&lease));
     match app.store.write(move |tx| journal::expire(tx, &wanted, is_given_back)).await {
         Ok(reached) => {

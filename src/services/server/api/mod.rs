@@ -2,6 +2,7 @@
 
 mod events;
 mod executions;
+mod extract;
 mod leases;
 mod resources;
 mod workers;
@@ -11,24 +12,23 @@ use super::journal::{Leases, Standing};
 use super::refusal::Refusal;
 use super::registry::Registry;
 use super::store::Store;
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
-use serde::de::DeserializeOwned;
-use serde_json::json;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use stigmer_protocol::api::status::ServerStatus;
+use stigmer_protocol::InstanceId;
+use stigmer_protocol::api::ProblemType;
+use stigmer_protocol::api::status::{Health, HealthStatus, ServerStatus};
 use stigmer_protocol::component::ComponentConfig;
 use stigmer_protocol::token::Token;
 use tokio::sync::Notify;
 
-/// A larger body is refused unread.
-const MAX_BODY: usize = 2 * 1024 * 1024;
+/// Maximum size of a request body, in bytes.
+const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// A lease holds for so many heartbeats of a worker.
 const LEASE_HEARTBEATS: u32 = 10;
@@ -42,7 +42,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 /// What all requests share.
 pub(super) struct Shared {
     token: Token,
-    instance: String,
+    instance: InstanceId,
     since: String,
     heartbeat_ms: u64,
     registry: Mutex<Registry>,
@@ -98,7 +98,7 @@ pub(super) async fn share(config: &ComponentConfig, store: Store) -> Result<App,
     }
     Ok(Arc::new(Shared {
         token: config.token.clone(),
-        instance: config.instance.clone(),
+        instance: config.instance.as_str().into(),
         since: stigmer_protocol::time::now(),
         heartbeat_ms: config.heartbeat_ms,
         registry: Mutex::new(Registry::new(heartbeat)),
@@ -145,23 +145,43 @@ pub(super) fn router(app: &App) -> Router {
         guarded = guarded.route(path, route);
     }
     let guarded = guarded
-        .fallback(async || Refusal::missing("there is nothing here"))
-        .method_not_allowed_fallback(async || {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
-        })
+        .fallback(async || Refusal::missing("path not found"))
         .layer(middleware::from_fn_with_state(Arc::clone(app), authorize));
     Router::new()
-        .route("/healthz", get(async || Json(json!({"status": "ok"}))))
+        .route("/healthz", get(async || Json(Health { status: HealthStatus::Ok })))
         .merge(guarded)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(problems))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Arc::clone(app))
+}
+
+/// Makes every error a problem document that names the path of the request, also those that no handler has written.
+async fn problems(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let refusal = response.extensions_mut().remove::<Refusal>().unwrap_or_else(|| match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Refusal::new(ProblemType::MethodNotAllowed, "this path does not have this method")
+        }
+        _ if status.is_client_error() => Refusal::bad(format!("invalid request: {status}")),
+        _ => Refusal::internal(format!("the server failed: {status}")),
+    });
+    let mut problem = refusal.at(&path).into_response();
+    if let Some(methods) = response.headers_mut().remove(header::ALLOW) {
+        problem.headers_mut().insert(header::ALLOW, methods);
+    }
+    problem
 }
 
 async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
     if carries(request.headers(), &app.token) {
         next.run(request).await
     } else {
-        Refusal::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong").into_response()
+        Refusal::new(ProblemType::Unauthorized, "the bearer token is missing or wrong").into_response()
     }
 }
 
@@ -169,12 +189,10 @@ fn carries(headers: &HeaderMap, token: &Token) -> bool {
     headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .is_some_and(|candidate| token.matches(candidate))
-}
-
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|problem| Refusal::bad(problem.to_string()))
+        .and_then(|value| value.split_once(' '))
+        // The scheme is case-insensitive (RFC 9110, section 11.1).
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .is_some_and(|(_, candidate)| token.matches(candidate.trim()))
 }
 
 /// Does `work` to its end, also if the client goes away meanwhile: then whatever asks is dropped where it waits, and between a commit
@@ -183,13 +201,13 @@ async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {
     let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|_| Err(Refusal::internal("this request met a defect in the server")))
+    done.unwrap_or_else(|_| Err(Refusal::internal("the request hit a defect in the server")))
 }
 
 async fn status(State(app): State<App>) -> Json<ServerStatus> {
     Json(ServerStatus {
         version: crate::VERSION.to_owned(),
-        instance: app.instance.as_str().into(),
+        instance: app.instance.clone(),
         since: app.since.clone(),
         workers: app.registry().view(Instant::now()),
     })

@@ -1,71 +1,55 @@
 //! What was applied.
 
-use super::{App, Refusal, parse};
-use crate::resource::{Kind, Resource};
-use crate::services::server::resources::{self, Shown};
+use super::extract::{Body, Path, Query};
+use super::{App, Refusal};
+use crate::services::server::resources;
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
-
-fn kind_of(plural: &str) -> Result<Kind, Refusal> {
-    Kind::ALL
-        .into_iter()
-        .find(|kind| kind.plural() == plural)
-        .ok_or_else(|| Refusal::missing(format!("there are no `{plural}`; there are agents and workflows")))
-}
+use stigmer_protocol::api::ProblemType;
+use stigmer_protocol::api::resources::{Applied, Resource, ResourceList, ResourceQuery, StoredResource};
+use stigmer_protocol::{Kind, KindPlural};
 
 pub(super) async fn put(
     State(app): State<App>,
-    Path((plural, name)): Path<(String, String)>,
-    body: Bytes,
-) -> Result<Json<Value>, Refusal> {
-    let kind = kind_of(&plural)?;
-    let resource: Resource = parse(&body)?;
+    Path((plural, name)): Path<(KindPlural, String)>,
+    Body(resource): Body<Resource>,
+) -> Result<Json<Applied>, Refusal> {
+    let kind = Kind::from(plural);
     if resource.kind != kind || resource.metadata.name != name {
         return Err(Refusal::bad(format!(
-            "this is the {} `{}`, and it was sent as the {kind} `{name}`",
+            "the body is the {} `{}`, but the path names the {kind} `{name}`",
             resource.kind, resource.metadata.name
         )));
     }
-    if let Err(problems) = resource.check() {
+    if let Err(problems) = crate::resource::check(&resource) {
         let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, words.join("; ")));
+        return Err(Refusal::new(ProblemType::InvalidResource, words.join("; ")));
     }
-    let (outcome, digest) = app.store.write(move |tx| resources::put(tx, &resource)).await?;
-    Ok(Json(json!({"outcome": outcome, "digest": digest})))
+    app.store.write(move |tx| resources::put(tx, &resource)).await.map(Json)
 }
 
 pub(super) async fn find(
     State(app): State<App>,
-    Path((plural, name)): Path<(String, String)>,
-) -> Result<Json<Shown>, Refusal> {
-    let kind = kind_of(&plural)?;
+    Path((plural, name)): Path<(KindPlural, String)>,
+) -> Result<Json<StoredResource>, Refusal> {
+    let kind = Kind::from(plural);
     app.store.read(move |tx| resources::find(tx, kind, &name)).await.map(Json)
 }
 
 pub(super) async fn delete(
     State(app): State<App>,
-    Path((plural, name)): Path<(String, String)>,
+    Path((plural, name)): Path<(KindPlural, String)>,
 ) -> Result<StatusCode, Refusal> {
-    let kind = kind_of(&plural)?;
+    let kind = Kind::from(plural);
     app.store.write(move |tx| resources::delete(tx, kind, &name)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Filter {
-    kind: Option<String>,
-}
-
 pub(super) async fn list(
     State(app): State<App>,
-    Query(filter): Query<Filter>,
-) -> Result<Json<Value>, Refusal> {
-    let kind = filter.kind.map(|kind| kind.parse::<Kind>()).transpose().map_err(Refusal::bad)?;
+    Query(ResourceQuery { kind }): Query<ResourceQuery>,
+) -> Result<Json<ResourceList>, Refusal> {
     let resources = app.store.read(move |tx| resources::list(tx, kind, None)).await?;
-    Ok(Json(json!({ "resources": resources })))
+    Ok(Json(ResourceList { resources }))
 }

@@ -48,3 +48,21 @@ fn every_reference_leads_somewhere() {
     walk(&document, &document, &mut found);
     assert!(found > 20, "{found}");
 }
+
+#[test]
+fn the_described_problem_has_the_members_and_types_that_are_sent() {
+    use stigmer_protocol::api::{Problem, ProblemType};
+    let document = described();
+    let schema = &document["components"]["schemas"]["Problem"];
+    let names = |value: &Value| -> BTreeSet<String> {
+        value.as_object().expect("an object").keys().cloned().collect()
+    };
+    let mut problem = Problem::new(ProblemType::NotFound, "detail");
+    let required = serde_json::to_value(&problem).expect("JSON");
+    let listed: BTreeSet<String> = serde_json::from_value(schema["required"].clone()).expect("names");
+    assert_eq!(names(&required), listed);
+    (problem.instance, problem.hint) = (Some("/v1".to_owned()), Some("hint".to_owned()));
+    assert_eq!(names(&serde_json::to_value(&problem).expect("JSON")), names(&schema["properties"]));
+    let types: Vec<&str> = ProblemType::ALL.iter().map(|kind| kind.uri()).collect();
+    assert_eq!(schema["properties"]["type"]["enum"], serde_json::json!(types));
+}

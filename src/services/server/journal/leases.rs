@@ -3,33 +3,14 @@
 //! Who holds what stands in the database; until when is kept here, by the monotonic clock, so that neither a corrected clock
 //! nor a suspended machine takes work away from a living worker. After a restart of the server every lease begins anew.
 
-use super::{Event, Execution};
-use serde::Serialize;
-use serde_json::Value;
+use super::{ExecutionId, LeaseId, WorkerId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// An execution that a worker was given.
-#[derive(Debug, Clone, Serialize)]
-pub struct Leased {
-    /// The lease.
-    pub lease: String,
-    /// For how long it holds without a heartbeat.
-    pub lease_ms: u64,
-    /// What is to be executed.
-    pub execution: Execution,
-    /// The spec of the agent or workflow.
-    pub definition: Value,
-    /// Everything that happened to it before.
-    pub events: Vec<Event>,
-    /// What was said before in the same session, oldest first.
-    pub history: Vec<Value>,
-}
-
 #[derive(Debug, Clone)]
 struct Held {
-    execution: String,
-    worker: String,
+    execution: ExecutionId,
+    worker: WorkerId,
     until: Instant,
     cancel: bool,
     last_n: u64,
@@ -42,7 +23,7 @@ struct Held {
 /// The leases that hold now.
 #[derive(Debug)]
 pub struct Leases {
-    held: HashMap<String, Held>,
+    held: HashMap<LeaseId, Held>,
     length: Duration,
 }
 
@@ -60,14 +41,14 @@ impl Leases {
     /// A lease was given.
     pub fn grant(
         &mut self,
-        lease: &str,
-        execution: &str,
-        worker: &str,
+        lease: &LeaseId,
+        execution: &ExecutionId,
+        worker: &WorkerId,
         cancel: bool,
         last_n: u64,
         now: Instant,
     ) {
-        let (execution, worker) = (execution.to_owned(), worker.to_owned());
+        let (execution, worker) = (execution.clone(), worker.clone());
         let held = Held {
             execution,
             worker,
@@ -77,12 +58,12 @@ impl Leases {
             is_over: false,
             is_given_back: false,
         };
-        self.held.insert(lease.to_owned(), held);
+        self.held.insert(lease.clone(), held);
     }
 
     /// Its worker was heard of. Gives what it has to know: whether the execution is called off, and the last event of this lease
     /// that arrived. `None` if the lease does not hold any more.
-    pub fn renew(&mut self, lease: &str, now: Instant) -> Option<(bool, u64)> {
+    pub fn renew(&mut self, lease: &LeaseId, now: Instant) -> Option<(bool, u64)> {
         let held = self.held.get_mut(lease)?;
         if held.until <= now || held.is_over {
             // It will be taken away in a moment; nobody has done so yet, but two must not both believe they hold it.
@@ -93,44 +74,39 @@ impl Leases {
     }
 
     /// Events of a lease arrived, up to its `last_n`th.
-    pub fn arrived(&mut self, lease: &str, last_n: u64) {
+    pub fn arrived(&mut self, lease: &LeaseId, last_n: u64) {
         if let Some(held) = self.held.get_mut(lease) {
             held.last_n = held.last_n.max(last_n);
         }
     }
 
-    /// The execution that is held by `lease`.
-    pub fn execution(&self, lease: &str) -> Option<&str> {
-        self.held.get(lease).map(|held| held.execution.as_str())
-    }
-
     /// An execution is called off.
-    pub fn cancel(&mut self, execution: &str) {
-        for held in self.held.values_mut().filter(|held| held.execution == execution) {
+    pub fn cancel(&mut self, execution: &ExecutionId) {
+        for held in self.held.values_mut().filter(|held| held.execution == *execution) {
             held.cancel = true;
         }
     }
 
     /// A lease has come to its end.
-    pub fn release(&mut self, lease: &str) {
+    pub fn release(&mut self, lease: &LeaseId) {
         self.held.remove(lease);
     }
 
     /// A worker has gone: its leases are over.
-    pub fn abandon(&mut self, worker: &str, now: Instant) {
-        for held in self.held.values_mut().filter(|held| held.worker == worker) {
+    pub fn abandon(&mut self, worker: &WorkerId, now: Instant) {
+        for held in self.held.values_mut().filter(|held| held.worker == *worker) {
             held.until = now;
             held.is_given_back = true;
         }
     }
 
     /// Whether the worker of a lease said goodbye.
-    pub fn is_given_back(&self, lease: &str) -> bool {
+    pub fn is_given_back(&self, lease: &LeaseId) -> bool {
         self.held.get(lease).is_some_and(|held| held.is_given_back)
     }
 
     /// A lease that is over could not be taken away: that is tried again later.
-    pub fn postpone(&mut self, lease: &str, now: Instant) {
+    pub fn postpone(&mut self, lease: &LeaseId, now: Instant) {
         if let Some(held) = self.held.get_mut(lease) {
             held.until = now + self.length;
             held.is_over = true;
@@ -138,7 +114,7 @@ impl Leases {
     }
 
     /// The leases that are over, with their executions.
-    pub fn expired(&self, now: Instant) -> Vec<(String, String)> {
+    pub fn expired(&self, now: Instant) -> Vec<(LeaseId, ExecutionId)> {
         let over = self.held.iter().filter(|(_, held)| held.until <= now);
         over.map(|(lease, held)| (lease.clone(), held.execution.clone())).collect()
     }
@@ -157,12 +133,16 @@ mod tests {
     fn a_lease_holds_as_long_as_its_worker_is_heard_of() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let mut leases = Leases::new(10 * second);
-        leases.grant("l", "x", "w", false, 0, start);
-        assert_eq!(leases.renew("l", start + 9 * second), Some((false, 0)));
+        leases.grant(&"l".into(), &"x".into(), &"w".into(), false, 0, start);
+        assert_eq!(leases.renew(&"l".into(), start + 9 * second), Some((false, 0)));
         assert!(leases.expired(start + 18 * second).is_empty());
-        assert_eq!(leases.expired(start + 19 * second), [("l".to_owned(), "x".to_owned())]);
-        assert_eq!(leases.renew("l", start + 19 * second), None, "too late, even before it is taken away");
-        leases.release("l");
+        assert_eq!(leases.expired(start + 19 * second), [("l".into(), "x".into())]);
+        assert_eq!(
+            leases.renew(&"l".into(), start + 19 * second),
+            None,
+            "too late, even before it is taken away"
+        );
+        leases.release(&"l".into());
         assert_eq!(leases.next_end(), None);
     }
 
@@ -170,16 +150,16 @@ mod tests {
     fn a_lease_hears_of_a_cancellation_and_of_its_workers_end() {
         let now = Instant::now();
         let mut leases = Leases::new(Duration::from_secs(10));
-        leases.grant("l", "x", "w", false, 3, now);
-        leases.cancel("x");
-        leases.arrived("l", 5);
-        leases.arrived("l", 4);
-        assert_eq!(leases.renew("l", now), Some((true, 5)));
-        leases.abandon("other", now);
+        leases.grant(&"l".into(), &"x".into(), &"w".into(), false, 3, now);
+        leases.cancel(&"x".into());
+        leases.arrived(&"l".into(), 5);
+        leases.arrived(&"l".into(), 4);
+        assert_eq!(leases.renew(&"l".into(), now), Some((true, 5)));
+        leases.abandon(&"other".into(), now);
         assert!(leases.expired(now).is_empty());
-        assert!(!leases.is_given_back("l"));
-        leases.abandon("w", now);
-        assert!(leases.is_given_back("l"));
+        assert!(!leases.is_given_back(&"l".into()));
+        leases.abandon(&"w".into(), now);
+        assert!(leases.is_given_back(&"l".into()));
         assert_eq!(leases.expired(now).len(), 1);
     }
 }

@@ -1,10 +1,11 @@
 //! Reading journals and what they come to.
 
-use super::{Event, Execution, ExecutionKind, Phase};
+use super::{Execution, ExecutionId, Kind, LeaseId, Phase, RawEvent, SessionId, WorkerId};
 use crate::services::server::refusal::Refusal;
 use rusqlite::types::Value as Column;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
-use serde_json::{Value, json};
+use stigmer_protocol::Json;
+use stigmer_protocol::api::leases::{HistoryMessage, Role};
 
 /// To be followed by a condition, and read with [`one`].
 pub(super) const SELECT: &str = "SELECT state, input, output FROM execution";
@@ -33,24 +34,24 @@ pub(super) fn one(
 ///
 /// # Errors
 /// There is none.
-pub fn find(tx: &Connection, id: &str) -> Result<Execution, Refusal> {
-    one(tx, &format!("{SELECT} WHERE id = ?1"), [id])?.ok_or_else(|| missing(id))
+pub fn find(tx: &Connection, id: &ExecutionId) -> Result<Execution, Refusal> {
+    one(tx, &format!("{SELECT} WHERE id = ?1"), [id.as_str()])?.ok_or_else(|| missing(id))
 }
 
 /// How far an execution is, and the place of its last event: what can be asked often, because nothing long is read.
 ///
 /// # Errors
 /// There is none.
-pub fn progress(tx: &Connection, id: &str) -> Result<(Phase, u64), Refusal> {
+pub fn progress(tx: &Connection, id: &ExecutionId) -> Result<(Phase, u64), Refusal> {
     let sql = "SELECT phase, json_extract(state, '$.last_seq') FROM execution WHERE id = ?1";
     let found: Option<(String, u64)> =
-        tx.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        tx.prepare_cached(sql)?.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let (phase, last_seq) = found.ok_or_else(|| missing(id))?;
-    Ok((serde_json::from_value(phase.into())?, last_seq))
+    Ok((phase.parse().map_err(Refusal::internal)?, last_seq))
 }
 
-fn missing(id: &str) -> Refusal {
-    Refusal::missing(format!("there is no execution `{id}`"))
+fn missing(id: &ExecutionId) -> Refusal {
+    Refusal::missing(format!("execution `{id}` not found"))
 }
 
 /// Which executions are wanted: those of which all is true that is given.
@@ -87,32 +88,37 @@ pub fn list(tx: &Connection, which: Which<'_>, limit: u32) -> Result<Vec<Executi
 }
 
 /// The events of an execution behind the place `after`, at most `limit` of them.
-pub fn events_after(tx: &Connection, id: &str, after: u64, limit: u32) -> Result<Vec<Event>, Refusal> {
+pub fn events_after(
+    tx: &Connection,
+    id: &ExecutionId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<RawEvent>, Refusal> {
     let mut statement = tx.prepare_cached(
         "SELECT seq, time, type, task, data FROM event WHERE execution = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;
-    let rows = statement.query_map(params![id, after, limit], |row| {
+    let rows = statement.query_map(params![id.as_str(), after, limit], |row| {
         let data: String = row.get(4)?;
         Ok((
-            Event {
+            RawEvent {
                 seq: row.get(0)?,
                 time: row.get(1)?,
                 kind: row.get(2)?,
                 task: row.get(3)?,
-                data: Value::Null,
+                data: Json::default(),
             },
             data,
         ))
     })?;
     rows.map(|row| {
         let (event, data) = row?;
-        Ok(Event { data: serde_json::from_str(&data)?, ..event })
+        Ok(RawEvent { data: Json::from_text(data)?, ..event })
     })
     .collect()
 }
 
 /// Whether there is an execution of one of `kinds` that nobody holds.
-pub fn is_there_work(tx: &Connection, kinds: &[ExecutionKind]) -> Result<bool, Refusal> {
+pub fn is_there_work(tx: &Connection, kinds: &[Kind]) -> Result<bool, Refusal> {
     let mut statement = tx.prepare_cached(
         "SELECT 1 FROM execution WHERE kind = ?1 AND phase IN ('PENDING', 'IN_PROGRESS') AND lease IS NULL LIMIT 1",
     )?;
@@ -128,21 +134,25 @@ pub fn is_there_work(tx: &Connection, kinds: &[ExecutionKind]) -> Result<bool, R
 const MAX_HISTORY: usize = 1024 * 1024;
 
 /// What was said in a session before the execution `id`, oldest first: the newest exchanges that fit into [`MAX_HISTORY`].
-pub(super) fn history(tx: &Connection, session: &str, id: &str) -> Result<Vec<Value>, Refusal> {
+pub(super) fn history(
+    tx: &Connection,
+    session: &SessionId,
+    id: &ExecutionId,
+) -> Result<Vec<HistoryMessage>, Refusal> {
     let sql = format!("{SELECT} WHERE session = ?1 AND id < ?2 AND phase = 'COMPLETED' ORDER BY id DESC");
     let mut statement = tx.prepare_cached(&sql)?;
-    let mut rows = statement.query([session, id])?;
+    let mut rows = statement.query([session.as_str(), id.as_str()])?;
     let mut exchanges = Vec::new();
     let mut room = MAX_HISTORY;
     while let Some(row) = rows.next()? {
         let past = decode(from_row(row)?)?;
-        let answer = past.output.as_ref().map_or(Value::Null, |output| output["text"].clone());
-        let long = past.message.as_ref().map_or(0, String::len) + answer.as_str().map_or(0, str::len);
+        let answer = past.output.and_then(|output| output.get("text")?.as_str().map(str::to_owned));
+        let long = past.message.as_ref().map_or(0, String::len) + answer.as_ref().map_or(0, String::len);
         let Some(left) = room.checked_sub(long) else { break };
         room = left;
         exchanges.push([
-            json!({"role": "user", "text": past.message}),
-            json!({"role": "assistant", "text": answer}),
+            HistoryMessage { role: Role::User, text: past.message },
+            HistoryMessage { role: Role::Assistant, text: answer },
         ]);
     }
     Ok(exchanges.into_iter().rev().flatten().collect())
@@ -152,11 +162,11 @@ pub(super) fn history(tx: &Connection, session: &str, id: &str) -> Result<Vec<Va
 #[derive(Debug)]
 pub(in crate::services::server) struct Standing {
     /// The lease.
-    pub(in crate::services::server) lease: String,
+    pub(in crate::services::server) lease: LeaseId,
     /// Who holds it.
-    pub(in crate::services::server) worker: String,
+    pub(in crate::services::server) worker: WorkerId,
     /// What it is about.
-    pub(in crate::services::server) execution: String,
+    pub(in crate::services::server) execution: ExecutionId,
     /// Whether that is called off.
     pub(in crate::services::server) cancel: bool,
     /// The last event of this lease that arrived.
@@ -171,9 +181,9 @@ pub(in crate::services::server) fn standing(tx: &Connection) -> Result<Vec<Stand
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Standing {
-            lease: row.get(0)?,
-            worker: row.get(1)?,
-            execution: row.get(2)?,
+            lease: row.get::<_, String>(0)?.into(),
+            worker: row.get::<_, String>(1)?.into(),
+            execution: row.get::<_, String>(2)?.into(),
             last_n: row.get(3)?,
             cancel: row.get(4)?,
         })

@@ -1,25 +1,9 @@
 //! What a worker says of an execution it holds.
 
-use super::Error;
-use serde::{Deserialize, Serialize};
+use super::{Event, ExecutionError};
 use serde_json::Value;
-
-/// What workers may say happens. The rest is the server's to say.
-const KINDS: [&str; 13] = [
-    "message.delta",
-    "message",
-    "tool.started",
-    "tool.ended",
-    "usage",
-    "task.started",
-    "task.completed",
-    "task.failed",
-    "task.retried",
-    "wait.set",
-    "branch",
-    "effect",
-    "note",
-];
+use stigmer_protocol::Json;
+use stigmer_protocol::api::events::ReportedEvent;
 
 /// The longest event, in bytes of JSON.
 pub(super) const MAX_EVENT: usize = 256 * 1024;
@@ -27,70 +11,67 @@ pub(super) const MAX_EVENT: usize = 256 * 1024;
 /// The longest output, in bytes of JSON.
 pub(super) const MAX_OUTPUT: usize = 1024 * 1024;
 
-/// An event on its way from a worker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reported {
-    /// Its place among the events of this lease; the first is 1. Sent again it changes nothing.
-    pub n: u64,
-    /// What happened.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The path of the task it happened in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
-    /// The details.
-    #[serde(default)]
-    pub data: Value,
-}
-
 /// How a worker's work on an execution ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// It came to this.
     Completed(Value),
     /// It came to an error.
-    Failed(Error),
+    Failed(ExecutionError),
     /// It was called off.
     Cancelled,
 }
 
-/// Events, and perhaps the end.
+/// An event from a worker: its data as sent, and what is understood of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Reported {
+    pub(super) n: u64,
+    pub(super) task: Option<String>,
+    pub(super) data: Json,
+    pub(super) event: Event,
+}
+
+/// Checked events from a worker, and perhaps the end of its work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// What happened, in order.
-    pub events: Vec<Reported>,
-    /// The end, if it has come.
-    pub outcome: Option<Outcome>,
+    pub(super) events: Vec<Reported>,
+    pub(super) outcome: Option<Outcome>,
 }
 
 impl Report {
-    /// Whether a worker may say this.
+    /// Checks what a worker reports.
     ///
     /// # Errors
-    /// Why not.
-    pub fn check(&self) -> Result<(), String> {
-        for event in &self.events {
-            if !KINDS.contains(&event.kind.as_str()) {
-                return Err(format!("a worker does not report events of the type `{}`", event.kind));
-            }
-            if event.n == 0 {
-                return Err("events are counted from 1".to_owned());
-            }
-            let long = event.data.to_string().len();
-            if long > MAX_EVENT {
-                return Err(format!("event {} has {long} bytes; at most {MAX_EVENT} are taken", event.n));
+    /// The first thing that is wrong.
+    pub fn new(events: Vec<ReportedEvent>, outcome: Option<Outcome>) -> Result<Self, String> {
+        if events.windows(2).any(|pair| pair[1].n != pair[0].n + 1) {
+            return Err("invalid event numbers: expected consecutive numbers".to_owned());
+        }
+        if let Some(Outcome::Completed(output)) = &outcome {
+            let length = output.to_string().len();
+            if length > MAX_OUTPUT {
+                return Err(format!("the output has {length} bytes: expected at most {MAX_OUTPUT}"));
             }
         }
-        if self.events.windows(2).any(|pair| pair[1].n != pair[0].n + 1) {
-            return Err("the events of a report are counted without gaps".to_owned());
-        }
-        match &self.outcome {
-            Some(Outcome::Completed(output)) if output.to_string().len() > MAX_OUTPUT => Err(format!(
-                "the output has {} bytes; at most {MAX_OUTPUT} are kept",
-                output.to_string().len()
-            )),
-            _ => Ok(()),
-        }
+        let events = events.into_iter().map(check).collect::<Result<_, _>>()?;
+        Ok(Self { events, outcome })
     }
+
+    /// Whether the report ends the execution.
+    pub fn is_end(&self) -> bool {
+        self.outcome.is_some()
+    }
+}
+
+fn check(reported: ReportedEvent) -> Result<Reported, String> {
+    if reported.n == 0 {
+        return Err("invalid event number 0: expected numbers from 1".to_owned());
+    }
+    let length = reported.data.text().len();
+    if length > MAX_EVENT {
+        return Err(format!("event {} has {length} bytes: expected at most {MAX_EVENT}", reported.n));
+    }
+    let event = reported.event()?;
+    let ReportedEvent { n, task, data, .. } = reported;
+    Ok(Reported { n, task, data: data.on_one_line(), event })
 }

@@ -1,18 +1,21 @@
 //! Random histories: whatever happens in whatever order, the journal has no gaps, the sum is the sum, and the end is the end.
 
 use super::*;
-use crate::resource::{API_VERSION, Kind, Metadata, Resource};
+use crate::resource::{API_VERSION, Metadata, Resource};
 use crate::services::server::refusal::Refusal;
 use crate::services::server::{Store, resources};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use stigmer_protocol::Json;
+use stigmer_protocol::api::events::ReportedEvent;
+use stigmer_protocol::api::leases::{HistoryMessage, Role};
 
 #[derive(Debug, Clone)]
 enum Step {
     Create { agent: bool, key: Option<u8> },
-    Lease { kinds: Vec<ExecutionKind> },
+    Lease { kinds: Vec<Kind> },
     Report { lease: usize, events: u64, from: u64 },
     End { lease: usize, outcome: u8 },
     Child { lease: usize, task: u8 },
@@ -23,9 +26,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let kinds = prop_oneof![
-        Just(vec![ExecutionKind::Agent]),
-        Just(vec![ExecutionKind::Workflow]),
-        Just(vec![ExecutionKind::Agent, ExecutionKind::Workflow]),
+        Just(vec![Kind::Agent]),
+        Just(vec![Kind::Workflow]),
+        Just(vec![Kind::Agent, Kind::Workflow]),
     ];
     prop_oneof![
         3 => (any::<bool>(), prop::option::of(0..3_u8)).prop_map(|(agent, key)| Step::Create { agent, key }),
@@ -42,9 +45,17 @@ fn step() -> impl Strategy<Value = Step> {
 /// What the test itself knows.
 #[derive(Default)]
 struct Known {
-    executions: Vec<String>,
-    leases: Vec<(String, u64)>,
-    phases: HashMap<String, Phase>,
+    executions: Vec<ExecutionId>,
+    leases: Vec<(LeaseId, u64)>,
+    phases: HashMap<ExecutionId, Phase>,
+}
+
+fn reported(n: u64, kind: &str, data: &Value) -> ReportedEvent {
+    ReportedEvent { n, kind: kind.to_owned(), task: None, data: Json::of(data).expect("JSON") }
+}
+
+fn reports(events: Vec<ReportedEvent>, outcome: Option<Outcome>) -> Report {
+    Report::new(events, outcome).expect("a valid report")
 }
 
 fn apply(tx: &Connection, kind: Kind, name: &str) -> Result<(), Refusal> {
@@ -69,7 +80,7 @@ fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
             known.executions.push(create(tx, &new)?.0.id);
         }
         Step::Lease { kinds } => {
-            if let Some(leased) = lease(tx, "w-1", &kinds, 1)? {
+            if let Some(leased) = lease(tx, &"w-1".into(), &kinds, 1)? {
                 assert!(kinds.contains(&leased.execution.kind));
                 assert_eq!(leased.execution.phase, Phase::InProgress);
                 known.leases.push((leased.lease, 0));
@@ -83,19 +94,24 @@ fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
             // Some of it may have been sent before.
             let first = last.saturating_sub(from) + 1;
             let events = (first..first + events)
-                .map(|n| Reported { n, kind: "note".to_owned(), task: None, data: json!(n) })
+                .map(|n| reported(n, "note", &json!({"text": n.to_string()})))
                 .collect();
-            let (_, n, _) = report(tx, &lease, Report { events, outcome: None })?;
+            let (_, n, _) = report(tx, &lease, reports(events, None))?;
             known.leases[place].1 = n;
         }
         Step::End { lease, outcome } => {
             let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
             let outcome = match outcome {
                 0 => Outcome::Completed(json!({"text": "done"})),
-                1 => Outcome::Failed(Error { kind: "x".into(), message: "y".into(), hint: None, task: None }),
+                1 => Outcome::Failed(ExecutionError {
+                    kind: "x".into(),
+                    message: "y".into(),
+                    hint: None,
+                    task: None,
+                }),
                 _ => Outcome::Cancelled,
             };
-            report(tx, &known.leases[place].0, Report { events: Vec::new(), outcome: Some(outcome) })?;
+            report(tx, &known.leases[place].0, reports(Vec::new(), Some(outcome)))?;
         }
         Step::Child { lease, task } => {
             let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
@@ -129,6 +145,8 @@ fn check(tx: &Connection, known: &mut Known) -> Result<(), Refusal> {
         let events = events_after(tx, &execution.id, 0, u32::MAX)?;
         let places: Vec<u64> = events.iter().map(|event| event.seq).collect();
         assert_eq!(places, (1..=events.len() as u64).collect::<Vec<_>>(), "no gaps");
+        let events: Vec<JournalEvent> =
+            events.into_iter().map(|event| event.try_into().expect("JSON")).collect();
         let mut sum = Execution::begin(&execution.id, &events[0]).expect("it begins with `created`");
         for event in &events[1..] {
             assert!(!sum.phase.is_terminal(), "nothing comes after the end: {events:?}");
@@ -199,7 +217,7 @@ proptest! {
     }
 }
 
-fn agent_run(tx: &Connection, session: Option<String>) -> Result<Execution, Refusal> {
+fn agent_run(tx: &Connection, session: Option<SessionId>) -> Result<Execution, Refusal> {
     let new = NewExecution {
         name: "a".to_owned(),
         message: Some("hi".to_owned()),
@@ -214,12 +232,12 @@ fn agent_run(tx: &Connection, session: Option<String>) -> Result<Execution, Refu
 fn what_an_agent_was_doing_is_not_done_again_unless_asked() {
     with_store(|tx| {
         let execution = agent_run(tx, None).unwrap();
-        let leased = lease(tx, "w-1", &[ExecutionKind::Agent], 1).unwrap().unwrap();
+        let leased = lease(tx, &"w-1".into(), &[Kind::Agent], 1).unwrap().unwrap();
         expire(tx, &leased.lease, false).unwrap();
         let lost = find(tx, &execution.id).unwrap();
         assert_eq!((lost.phase, lost.error.unwrap().kind.as_str()), (Phase::Failed, INTERRUPTED));
-        assert!(lease(tx, "w-2", &[ExecutionKind::Agent], 1).unwrap().is_none());
-        assert!(report(tx, &leased.lease, Report { events: Vec::new(), outcome: None }).is_err());
+        assert!(lease(tx, &"w-2".into(), &[Kind::Agent], 1).unwrap().is_none());
+        assert!(report(tx, &leased.lease, reports(Vec::new(), None)).is_err());
         let (again, is_new) = resume(tx, &execution.id).unwrap();
         assert!(is_new && again.session == execution.session && again.resumes == Some(execution.id.clone()));
         assert!(!resume(tx, &execution.id).unwrap().1, "asked twice, it is resumed once");
@@ -232,7 +250,7 @@ fn a_workflow_goes_on_with_another_worker_but_not_for_ever() {
         let new = NewExecution { name: "w".to_owned(), ..NewExecution::default() };
         let id = create(tx, &new).unwrap().0.id;
         for attempt in 1..=5 {
-            let leased = lease(tx, "w", &[ExecutionKind::Workflow], 1).unwrap().unwrap();
+            let leased = lease(tx, &"w".into(), &[Kind::Workflow], 1).unwrap().unwrap();
             assert_eq!(leased.execution.attempt, attempt);
             assert_eq!(leased.events.len() as u64, leased.execution.last_seq - 1);
             expire(tx, &leased.lease, false).unwrap();
@@ -247,11 +265,11 @@ fn a_workflow_that_gets_somewhere_or_is_given_back_survives_any_number_of_worker
         let new = NewExecution { name: "w".to_owned(), ..NewExecution::default() };
         let id = create(tx, &new).unwrap().0.id;
         for attempt in 1..=20 {
-            let leased = lease(tx, "w", &[ExecutionKind::Workflow], 1).unwrap().unwrap();
+            let leased = lease(tx, &"w".into(), &[Kind::Workflow], 1).unwrap().unwrap();
             let is_given_back = attempt % 2 == 0;
             if attempt % 4 == 1 {
-                let event = Reported { n: 1, kind: "effect".to_owned(), task: None, data: json!({}) };
-                report(tx, &leased.lease, Report { events: vec![event], outcome: None }).unwrap();
+                let event = reported(1, "effect", &json!({}));
+                report(tx, &leased.lease, reports(vec![event], None)).unwrap();
             }
             expire(tx, &leased.lease, is_given_back).unwrap();
         }
@@ -264,23 +282,24 @@ fn a_session_remembers_what_was_said_and_is_used_by_one_at_a_time() {
     with_store(|tx| {
         let first = agent_run(tx, None).unwrap();
         assert!(agent_run(tx, first.session.clone()).is_err(), "it is busy");
-        let leased = lease(tx, "w", &[ExecutionKind::Agent], 1).unwrap().unwrap();
-        assert_eq!(leased.history, Vec::<Value>::new());
+        let leased = lease(tx, &"w".into(), &[Kind::Agent], 1).unwrap().unwrap();
+        assert_eq!(leased.history, []);
         let outcome = Some(Outcome::Completed(json!({"text": "hello"})));
-        report(tx, &leased.lease, Report { events: Vec::new(), outcome }).unwrap();
+        report(tx, &leased.lease, reports(Vec::new(), outcome)).unwrap();
         agent_run(tx, first.session.clone()).unwrap();
-        let leased = lease(tx, "w", &[ExecutionKind::Agent], 1).unwrap().unwrap();
-        let said = [json!({"role": "user", "text": "hi"}), json!({"role": "assistant", "text": "hello"})];
+        let leased = lease(tx, &"w".into(), &[Kind::Agent], 1).unwrap().unwrap();
+        let message = |role, text: &str| HistoryMessage { role, text: Some(text.to_owned()) };
+        let said = [message(Role::User, "hi"), message(Role::Assistant, "hello")];
         assert_eq!(leased.history, said);
         // Of a long one, the newest exchanges are told, each whole or not at all.
         let mut leased = leased;
         for letter in ["x", "y", "z"] {
             let outcome = Some(Outcome::Completed(json!({"text": letter.repeat(400_000)})));
-            report(tx, &leased.lease, Report { events: Vec::new(), outcome }).unwrap();
+            report(tx, &leased.lease, reports(Vec::new(), outcome)).unwrap();
             agent_run(tx, first.session.clone()).unwrap();
-            leased = lease(tx, "w", &[ExecutionKind::Agent], 1).unwrap().unwrap();
+            leased = lease(tx, &"w".into(), &[Kind::Agent], 1).unwrap().unwrap();
         }
-        let begin = |entry: &Value| entry["text"].as_str().unwrap()[..1].to_owned();
+        let begin = |message: &HistoryMessage| message.text.as_ref().unwrap()[..1].to_owned();
         assert_eq!(leased.history.iter().map(begin).collect::<Vec<_>>(), ["h", "y", "h", "z"]);
     });
 }
@@ -295,7 +314,7 @@ fn an_execution_keeps_the_definition_it_began_with() {
         resources::put(tx, &Resource { api_version, kind, metadata, spec }).unwrap();
         assert_ne!(agent_run(tx, None).unwrap().digest, before.digest);
         resources::delete(tx, Kind::Agent, "a").unwrap();
-        let leased = lease(tx, "w", &[ExecutionKind::Agent], 1).unwrap().unwrap();
+        let leased = lease(tx, &"w".into(), &[Kind::Agent], 1).unwrap().unwrap();
         assert_eq!((leased.execution.id, leased.definition), (before.id, json!({})));
     });
 }

@@ -1,13 +1,19 @@
 //! Adding to journals, inside a transaction that somebody else begins and ends.
 
 use super::reading::{SELECT, events_after, find, history, one};
-use super::{Error, Event, Execution, ExecutionKind, Leased, Outcome, Phase, Report};
+use super::report::Reported;
+use super::{
+    Event, Execution, ExecutionError, ExecutionId, JournalEvent, Kind, LeaseId, Leased, Outcome, Phase,
+    Report, SessionId, WorkerId,
+};
 use crate::services::server::refusal::Refusal;
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::{Duration, SystemTime};
-use stigmer_protocol::id;
+use stigmer_protocol::api::events::{Completed, Created, Failed, LeaseExpired, Started};
+use stigmer_protocol::api::workers::Empty;
 use stigmer_protocol::time::now;
+use stigmer_protocol::{DefinitionDigest, Json, id};
 
 /// A workflow that so many workers were lost with, one after the other and none of them getting anywhere, is not given to another.
 const MOST_ATTEMPTS: u32 = 5;
@@ -22,7 +28,7 @@ pub const INTERRUPTED: &str = "interrupted";
 #[derive(Debug, Clone, Default)]
 pub struct NewExecution {
     /// What is executed; needed only if both kinds have the name.
-    pub kind: Option<ExecutionKind>,
+    pub kind: Option<Kind>,
     /// The name of the agent or workflow.
     pub name: String,
     /// What an agent is told.
@@ -30,13 +36,13 @@ pub struct NewExecution {
     /// What it is given.
     pub input: Value,
     /// The conversation to go on with; a new one if there is none.
-    pub session: Option<String>,
+    pub session: Option<SessionId>,
     /// Asked again with the same key, the first execution is the answer.
     pub key: Option<String>,
     /// The execution that calls it, and the path of the calling task.
-    pub parent: Option<(String, String)>,
+    pub parent: Option<(ExecutionId, String)>,
     /// The interrupted execution that is taken up again.
-    pub resumes: Option<String>,
+    pub resumes: Option<ExecutionId>,
 }
 
 /// An id for something new; ids sort by age.
@@ -59,23 +65,29 @@ pub fn create(tx: &Connection, new: &NewExecution) -> Result<(Execution, bool), 
         }
     }
     let (kind, digest) = resolve(tx, new)?;
-    let id = new_id()?;
+    let id = ExecutionId::from(new_id()?);
     let session = match kind {
-        ExecutionKind::Agent => Some(session(tx, new, &id)?),
-        ExecutionKind::Workflow if new.message.is_some() => {
+        Kind::Agent => Some(session(tx, new, &id)?),
+        Kind::Workflow if new.message.is_some() => {
             return Err(Refusal::bad(format!("`{}` is a workflow: it takes input, no message", new.name)));
         }
-        ExecutionKind::Workflow if new.session.is_some() => {
+        Kind::Workflow if new.session.is_some() => {
             return Err(Refusal::bad(format!("`{}` is a workflow: it has no sessions", new.name)));
         }
-        ExecutionKind::Workflow => None,
+        Kind::Workflow => None,
     };
     let (parent, task) = new.parent.clone().unzip();
-    let data = json!({
-        "kind": kind, "name": new.name, "digest": digest, "input": new.input, "message": new.message,
-        "session": session, "parent": parent, "resumes": new.resumes,
+    let event = Event::Created(Created {
+        kind,
+        name: new.name.clone(),
+        digest,
+        input: new.input.clone(),
+        message: new.message.clone(),
+        session,
+        parent,
+        resumes: new.resumes.clone(),
     });
-    let event = Event { seq: 1, time: now(), kind: "created".to_owned(), task: None, data };
+    let event = JournalEvent { seq: 1, time: now(), task: None, event };
     let execution =
         Execution::begin(&id, &event).ok_or_else(|| Refusal::internal("an execution cannot begin"))?;
     tx.prepare_cached(
@@ -83,10 +95,19 @@ pub fn create(tx: &Connection, new: &NewExecution) -> Result<(Execution, bool), 
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, '')",
     )?
     .execute(params![
-        id, kind.word(), new.name, digest, execution.phase.word(), session, parent, task, new.key,
+        id.as_str(),
+        kind.word(),
+        new.name,
+        execution.digest.as_str(),
+        execution.phase.word(),
+        execution.session.as_deref(),
+        execution.parent.as_deref(),
+        task,
+        new.key,
         new.input.to_string()
     ])?;
-    write_event(tx, &id, &event)?;
+    let data = event.event.data()?;
+    write_event(tx, &id, (1, &event.time, event.event.kind(), None), &data)?;
     save(tx, &execution)?;
     Ok((execution, true))
 }
@@ -94,7 +115,7 @@ pub fn create(tx: &Connection, new: &NewExecution) -> Result<(Execution, bool), 
 fn begun_before(tx: &Connection, new: &NewExecution) -> Result<Option<Execution>, Refusal> {
     if let Some((parent, task)) = &new.parent {
         let sql = format!("{SELECT} WHERE parent = ?1 AND parent_task = ?2");
-        return one(tx, &sql, params![parent, task]);
+        return one(tx, &sql, params![parent.as_str(), task]);
     }
     match &new.key {
         Some(key) => one(tx, &format!("{SELECT} WHERE key = ?1"), params![key]),
@@ -103,20 +124,20 @@ fn begun_before(tx: &Connection, new: &NewExecution) -> Result<Option<Execution>
 }
 
 /// The kind and the definition that a name means now.
-fn resolve(tx: &Connection, new: &NewExecution) -> Result<(ExecutionKind, String), Refusal> {
+fn resolve(tx: &Connection, new: &NewExecution) -> Result<(Kind, DefinitionDigest), Refusal> {
     let mut statement =
         tx.prepare_cached("SELECT kind, digest FROM resource WHERE name = ?1 ORDER BY kind")?;
     let found: Vec<(String, String)> =
         statement.query_map([&new.name], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let mut found = found.into_iter().filter_map(|(word, digest)| {
-        let kind = if word == "agent" { ExecutionKind::Agent } else { ExecutionKind::Workflow };
-        new.kind.is_none_or(|wanted| wanted == kind).then_some((kind, digest))
+        let kind: Kind = word.parse().ok()?;
+        new.kind.is_none_or(|wanted| wanted == kind).then_some((kind, digest.into()))
     });
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(Refusal::missing(format!(
             "there is no {} `{}`",
-            new.kind.map_or("agent or workflow", ExecutionKind::word),
+            new.kind.map_or("agent or workflow", Kind::word),
             new.name
         ))
         .hint("`stigmer list` shows what there is; `stigmer apply -f FILE` adds to it")),
@@ -126,7 +147,7 @@ fn resolve(tx: &Connection, new: &NewExecution) -> Result<(ExecutionKind, String
 }
 
 /// The session of a new execution of an agent. A conversation goes on only when its last answer has been given.
-fn session(tx: &Connection, new: &NewExecution, id: &str) -> Result<String, Refusal> {
+fn session(tx: &Connection, new: &NewExecution, id: &ExecutionId) -> Result<SessionId, Refusal> {
     if new.message.as_deref().is_none_or(|message| message.trim().is_empty()) {
         return Err(
             Refusal::bad(format!("the agent `{}` needs a message", new.name)).hint("give one with --message")
@@ -135,12 +156,13 @@ fn session(tx: &Connection, new: &NewExecution, id: &str) -> Result<String, Refu
     let Some(session) = &new.session else {
         tx.execute(
             "INSERT INTO session (id, agent, created) VALUES (?1, ?2, ?3)",
-            params![id, new.name, now()],
+            params![id.as_str(), new.name, now()],
         )?;
-        return Ok(id.to_owned());
+        return Ok(id.clone().into());
     };
-    let agent: Option<String> =
-        tx.query_row("SELECT agent FROM session WHERE id = ?1", [session], |row| row.get(0)).optional()?;
+    let agent: Option<String> = tx
+        .query_row("SELECT agent FROM session WHERE id = ?1", [session.as_str()], |row| row.get(0))
+        .optional()?;
     match agent {
         None => return Err(Refusal::missing(format!("there is no session `{session}`"))),
         Some(agent) if agent != new.name => {
@@ -151,7 +173,7 @@ fn session(tx: &Connection, new: &NewExecution, id: &str) -> Result<String, Refu
         Some(_) => {}
     }
     let sql = format!("{SELECT} WHERE session = ?1 AND phase IN ('PENDING', 'IN_PROGRESS')");
-    match one(tx, &sql, params![session])? {
+    match one(tx, &sql, [session.as_str()])? {
         None => Ok(session.clone()),
         Some(open) => {
             Err(Refusal::conflict(format!("the session `{session}` is busy with execution {}", open.id))
@@ -160,25 +182,36 @@ fn session(tx: &Connection, new: &NewExecution, id: &str) -> Result<String, Refu
     }
 }
 
-fn write_event(tx: &Connection, id: &str, event: &Event) -> Result<(), Refusal> {
+fn write_event(
+    tx: &Connection,
+    id: &ExecutionId,
+    (seq, time, kind, task): (u64, &str, &str, Option<&str>),
+    data: &Json,
+) -> Result<(), Refusal> {
     tx.prepare_cached(
         "INSERT INTO event (execution, seq, time, type, task, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute(params![id, event.seq, event.time, event.kind, event.task, event.data.to_string()])?;
+    .execute(params![id.as_str(), seq, time, kind, task, data.text()])?;
     Ok(())
 }
 
-/// Adds an event to the journal and to the sum. [`save`] has to follow.
-fn append(
+/// Adds an event of the server to the journal and to the sum. [`save`] has to follow.
+fn append(tx: &Connection, execution: &mut Execution, event: &Event) -> Result<(), Refusal> {
+    let data = event.data()?;
+    append_data(tx, execution, event, None, &data)
+}
+
+/// Adds an event with its data as it was sent.
+fn append_data(
     tx: &Connection,
     execution: &mut Execution,
-    kind: &str,
-    task: Option<String>,
-    data: Value,
+    event: &Event,
+    task: Option<&str>,
+    data: &Json,
 ) -> Result<(), Refusal> {
-    let event = Event { seq: execution.last_seq + 1, time: now(), kind: kind.to_owned(), task, data };
-    write_event(tx, &execution.id, &event)?;
-    execution.apply(&event);
+    let (seq, time) = (execution.last_seq + 1, now());
+    write_event(tx, &execution.id, (seq, &time, event.kind(), task), data)?;
+    execution.add(seq, &time, event);
     Ok(())
 }
 
@@ -186,16 +219,17 @@ fn append(
 fn save(tx: &Connection, execution: &Execution) -> Result<(), Refusal> {
     let output = execution.output.as_ref().map(Value::to_string);
     let state = Execution { input: Value::Null, output: None, ..execution.clone() };
-    tx.prepare_cached("UPDATE execution SET phase = ?2, output = ?3, state = ?4 WHERE id = ?1")?
-        .execute(params![execution.id, execution.phase.word(), output, serde_json::to_string(&state)?])?;
+    tx.prepare_cached("UPDATE execution SET phase = ?2, output = ?3, state = ?4 WHERE id = ?1")?.execute(
+        params![execution.id.as_str(), execution.phase.word(), output, serde_json::to_string(&state)?],
+    )?;
     Ok(())
 }
 
 /// Gives the oldest execution of one of `kinds` that nobody holds to `worker`.
 pub fn lease(
     tx: &Connection,
-    worker: &str,
-    kinds: &[ExecutionKind],
+    worker: &WorkerId,
+    kinds: &[Kind],
     lease_ms: u64,
 ) -> Result<Option<Leased>, Refusal> {
     let mut oldest: Option<Execution> = None;
@@ -207,15 +241,17 @@ pub fn lease(
         oldest = [oldest, found].into_iter().flatten().min_by(|a, b| a.id.cmp(&b.id));
     }
     let Some(mut execution) = oldest else { return Ok(None) };
-    let lease = format!("l-{}", new_id()?);
+    let lease = LeaseId::from(format!("l-{}", new_id()?));
     let events = events_after(tx, &execution.id, 0, u32::MAX)?;
     let attempt = execution.attempt + 1;
-    append(tx, &mut execution, "started", None, json!({"worker": worker, "attempt": attempt}))?;
+    append(tx, &mut execution, &Event::Started(Started { worker: worker.clone(), attempt }))?;
     save(tx, &execution)?;
     tx.prepare_cached("UPDATE execution SET lease = ?2, lease_worker = ?3, lease_n = 0 WHERE id = ?1")?
-        .execute(params![execution.id, lease, worker])?;
+        .execute([execution.id.as_str(), lease.as_str(), worker.as_str()])?;
     let spec: String =
-        tx.query_row("SELECT spec FROM definition WHERE digest = ?1", [&execution.digest], |row| row.get(0))?;
+        tx.query_row("SELECT spec FROM definition WHERE digest = ?1", [execution.digest.as_str()], |row| {
+            row.get(0)
+        })?;
     let history = match &execution.session {
         Some(session) => history(tx, session, &execution.id)?,
         None => Vec::new(),
@@ -223,12 +259,11 @@ pub fn lease(
     Ok(Some(Leased { lease, lease_ms, definition: serde_json::from_str(&spec)?, execution, events, history }))
 }
 
-fn held(tx: &Connection, lease: &str) -> Result<(Execution, u64), Refusal> {
-    let found = one(tx, &format!("{SELECT} WHERE lease = ?1"), [lease])?;
-    let execution = found.ok_or_else(|| {
-        Refusal::gone("this lease does not hold any more: leave the execution to whoever has it now")
-    })?;
-    let n = tx.query_row("SELECT lease_n FROM execution WHERE lease = ?1", [lease], |row| row.get(0))?;
+fn held(tx: &Connection, lease: &LeaseId) -> Result<(Execution, u64), Refusal> {
+    let found = one(tx, &format!("{SELECT} WHERE lease = ?1"), [lease.as_str()])?;
+    let execution = found.ok_or_else(Refusal::lease_lost)?;
+    let n =
+        tx.query_row("SELECT lease_n FROM execution WHERE lease = ?1", [lease.as_str()], |row| row.get(0))?;
     Ok((execution, n))
 }
 
@@ -236,7 +271,7 @@ fn held(tx: &Connection, lease: &str) -> Result<(Execution, u64), Refusal> {
 ///
 /// # Errors
 /// The lease does not hold any more.
-pub(in crate::services::server) fn holder(tx: &Connection, lease: &str) -> Result<Execution, Refusal> {
+pub(in crate::services::server) fn holder(tx: &Connection, lease: &LeaseId) -> Result<Execution, Refusal> {
     held(tx, lease).map(|(execution, _)| execution)
 }
 
@@ -244,42 +279,42 @@ pub(in crate::services::server) fn holder(tx: &Connection, lease: &str) -> Resul
 /// that were called off with it.
 pub fn report(
     tx: &Connection,
-    lease: &str,
+    lease: &LeaseId,
     report: Report,
-) -> Result<(Execution, u64, Vec<String>), Refusal> {
+) -> Result<(Execution, u64, Vec<ExecutionId>), Refusal> {
     let (mut execution, mut last_n) = held(tx, lease)?;
-    for event in report.events {
-        if event.n <= last_n {
+    for Reported { n, task, data, event } in report.events {
+        if n <= last_n {
             continue;
         }
-        if event.n != last_n + 1 {
+        if n != last_n + 1 {
             return Err(Refusal::conflict(format!("event {} is missing: send again from there", last_n + 1)));
         }
-        last_n = event.n;
-        append(tx, &mut execution, &event.kind, event.task, event.data)?;
+        last_n = n;
+        append_data(tx, &mut execution, &event, task.as_deref(), &data)?;
     }
     let mut cancelled = Vec::new();
     let over = match report.outcome {
         None => None,
-        Some(Outcome::Completed(output)) => Some(("completed", json!({ "output": output }))),
-        Some(Outcome::Failed(error)) => Some(("failed", json!({ "error": error }))),
-        Some(Outcome::Cancelled) => Some(("cancelled", json!({}))),
+        Some(Outcome::Completed(output)) => Some(Event::Completed(Completed { output })),
+        Some(Outcome::Failed(error)) => Some(Event::Failed(Failed { error })),
+        Some(Outcome::Cancelled) => Some(Event::Cancelled(Empty {})),
     };
-    if let Some((kind, data)) = over {
-        append(tx, &mut execution, kind, None, data)?;
+    if let Some(end) = over {
+        append(tx, &mut execution, &end)?;
         release(tx, &execution.id)?;
         cancelled = cancel_children(tx, &execution.id)?;
     } else {
         tx.prepare_cached("UPDATE execution SET lease_n = ?2 WHERE id = ?1")?
-            .execute(params![execution.id, last_n])?;
+            .execute(params![execution.id.as_str(), last_n])?;
     }
     save(tx, &execution)?;
     Ok((execution, last_n, cancelled))
 }
 
-fn release(tx: &Connection, id: &str) -> Result<(), Refusal> {
+fn release(tx: &Connection, id: &ExecutionId) -> Result<(), Refusal> {
     tx.prepare_cached("UPDATE execution SET lease = NULL, lease_worker = NULL WHERE id = ?1")?
-        .execute([id])?;
+        .execute([id.as_str()])?;
     Ok(())
 }
 
@@ -288,7 +323,7 @@ fn release(tx: &Connection, id: &str) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// It has ended already.
-pub fn cancel(tx: &Connection, id: &str) -> Result<Vec<String>, Refusal> {
+pub fn cancel(tx: &Connection, id: &ExecutionId) -> Result<Vec<ExecutionId>, Refusal> {
     let mut execution = find(tx, id)?;
     if execution.phase.is_terminal() {
         return Err(Refusal::conflict(format!(
@@ -297,27 +332,30 @@ pub fn cancel(tx: &Connection, id: &str) -> Result<Vec<String>, Refusal> {
         )));
     }
     if !execution.cancel_requested {
-        append(tx, &mut execution, "cancel.requested", None, json!({}))?;
+        append(tx, &mut execution, &Event::CancelRequested(Empty {}))?;
     }
     let is_held: bool =
-        tx.query_row("SELECT lease IS NOT NULL FROM execution WHERE id = ?1", [id], |row| row.get(0))?;
+        tx.query_row("SELECT lease IS NOT NULL FROM execution WHERE id = ?1", [id.as_str()], |row| {
+            row.get(0)
+        })?;
     if !is_held {
-        append(tx, &mut execution, "cancelled", None, json!({}))?;
+        append(tx, &mut execution, &Event::Cancelled(Empty {}))?;
     }
     save(tx, &execution)?;
-    let mut reached = vec![id.to_owned()];
+    let mut reached = vec![id.clone()];
     reached.extend(cancel_children(tx, id)?);
     Ok(reached)
 }
 
-fn cancel_children(tx: &Connection, id: &str) -> Result<Vec<String>, Refusal> {
+fn cancel_children(tx: &Connection, id: &ExecutionId) -> Result<Vec<ExecutionId>, Refusal> {
     let mut statement = tx.prepare_cached(
         "SELECT id FROM execution WHERE parent = ?1 AND phase IN ('PENDING', 'IN_PROGRESS')",
     )?;
-    let children: Vec<String> = statement.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let children: Vec<String> =
+        statement.query_map([id.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut reached = Vec::new();
     for child in children {
-        reached.extend(cancel(tx, &child)?);
+        reached.extend(cancel(tx, &child.into())?);
     }
     Ok(reached)
 }
@@ -326,27 +364,27 @@ fn cancel_children(tx: &Connection, id: &str) -> Result<Vec<String>, Refusal> {
 /// ends; what an agent has done cannot be known, so it is not done again unless somebody asks ([`resume`]).
 ///
 /// `is_given_back` if its worker said goodbye. Gives the executions that it reached.
-pub fn expire(tx: &Connection, lease: &str, is_given_back: bool) -> Result<Vec<String>, Refusal> {
+pub fn expire(tx: &Connection, lease: &LeaseId, is_given_back: bool) -> Result<Vec<ExecutionId>, Refusal> {
     let Ok((mut execution, _)) = held(tx, lease) else { return Ok(Vec::new()) };
     let mut reached = vec![execution.id.clone()];
-    let data = json!({"lease": lease, "given_back": is_given_back});
-    append(tx, &mut execution, "lease.expired", None, data)?;
+    let lost = LeaseExpired { lease: lease.clone(), given_back: is_given_back };
+    append(tx, &mut execution, &Event::LeaseExpired(lost))?;
     release(tx, &execution.id)?;
     let is_spent = lost_in_vain(tx, &execution.id)? >= MOST_ATTEMPTS;
     if execution.cancel_requested {
-        append(tx, &mut execution, "cancelled", None, json!({}))?;
+        append(tx, &mut execution, &Event::Cancelled(Empty {}))?;
         reached.extend(cancel_children(tx, &execution.id)?);
-    } else if execution.kind == ExecutionKind::Agent || is_spent {
+    } else if execution.kind == Kind::Agent || is_spent {
         let hint = match execution.kind {
-            ExecutionKind::Agent => Some(format!("`stigmer execution resume {}` asks again", execution.id)),
-            ExecutionKind::Workflow => None,
+            Kind::Agent => Some(format!("`stigmer execution resume {}` asks again", execution.id)),
+            Kind::Workflow => None,
         };
         let message = match execution.kind {
-            ExecutionKind::Agent => "the worker was lost in the middle of it".to_owned(),
-            ExecutionKind::Workflow => format!("{MOST_ATTEMPTS} workers were lost in the middle of it"),
+            Kind::Agent => "the worker was lost in the middle of it".to_owned(),
+            Kind::Workflow => format!("{MOST_ATTEMPTS} workers were lost in the middle of it"),
         };
-        let error = Error { kind: INTERRUPTED.to_owned(), message, hint, task: None };
-        append(tx, &mut execution, "failed", None, json!({ "error": error }))?;
+        let error = ExecutionError { kind: INTERRUPTED.to_owned(), message, hint, task: None };
+        append(tx, &mut execution, &Event::Failed(Failed { error }))?;
         reached.extend(cancel_children(tx, &execution.id)?);
     }
     save(tx, &execution)?;
@@ -355,13 +393,13 @@ pub fn expire(tx: &Connection, lease: &str, is_given_back: bool) -> Result<Vec<S
 
 /// How many workers were lately lost with an execution since anything happened in it. One that waits for days survives any number
 /// of restarts.
-fn lost_in_vain(tx: &Connection, id: &str) -> Result<u32, Refusal> {
+fn lost_in_vain(tx: &Connection, id: &ExecutionId) -> Result<u32, Refusal> {
     let recent = SystemTime::now().checked_sub(ALL_AT_ONCE).unwrap_or(SystemTime::UNIX_EPOCH);
     let recent = humantime::format_rfc3339_millis(recent).to_string();
     let mut statement = tx.prepare_cached(
         "SELECT type, time, data FROM event WHERE execution = ?1 ORDER BY seq DESC LIMIT 100",
     )?;
-    let rows = statement.query_map([id], |row| {
+    let rows = statement.query_map([id.as_str()], |row| {
         Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
     })?;
     let mut lost = 0;
@@ -370,8 +408,8 @@ fn lost_in_vain(tx: &Connection, id: &str) -> Result<u32, Refusal> {
         match kind.as_str() {
             "started" => {}
             "lease.expired" if time >= recent => {
-                let data: Value = serde_json::from_str(&data)?;
-                lost += u32::from(data["given_back"] != true);
+                let expired: LeaseExpired = serde_json::from_str(&data)?;
+                lost += u32::from(!expired.given_back);
             }
             _ => break,
         }
@@ -383,10 +421,10 @@ fn lost_in_vain(tx: &Connection, id: &str) -> Result<u32, Refusal> {
 ///
 /// # Errors
 /// It was not interrupted.
-pub fn resume(tx: &Connection, id: &str) -> Result<(Execution, bool), Refusal> {
+pub fn resume(tx: &Connection, id: &ExecutionId) -> Result<(Execution, bool), Refusal> {
     let past = find(tx, id)?;
     let is_interrupted = past.error.as_ref().is_some_and(|error| error.kind == INTERRUPTED);
-    if past.phase != Phase::Failed || !is_interrupted || past.kind != ExecutionKind::Agent {
+    if past.phase != Phase::Failed || !is_interrupted || past.kind != Kind::Agent {
         return Err(Refusal::conflict(format!(
             "execution {id} is {} and was not interrupted",
             past.phase.word()
@@ -406,7 +444,7 @@ pub fn resume(tx: &Connection, id: &str) -> Result<(Execution, bool), Refusal> {
             // Asked twice, it is resumed once.
             key: Some(format!("resume:{id}")),
             parent: None,
-            resumes: Some(id.to_owned()),
+            resumes: Some(id.clone()),
         },
     )
 }

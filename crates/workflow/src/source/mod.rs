@@ -9,8 +9,9 @@ mod yaml;
 
 pub use write::to_yaml;
 
-use super::{API_VERSION, Kind, Metadata, Problem, Resource};
-use serde::de::DeserializeOwned;
+use crate::definition::check;
+use crate::problem::{Problem, read_strictly};
+use crate::resource::{API_VERSION, Kind, Metadata, Resource, check_name};
 use serde_json::Value;
 use std::fmt;
 use yaml::{Document, Place};
@@ -101,7 +102,7 @@ fn resource(document: &Document) -> Result<Resource, Vec<Mistake>> {
     };
     let checked = found
         .map_err(|problem| vec![problem])
-        .and_then(|resource: Resource| resource.check().map(|()| resource));
+        .and_then(|resource: Resource| check(&resource).map(|()| resource));
     checked.map_err(|problems| {
         let place = |problem: &Problem| {
             // What stands at the top of a bare workflow is the spec of the resource.
@@ -117,28 +118,9 @@ fn bare(value: &Value) -> Result<Resource, Problem> {
     let name = value["document"]["name"]
         .as_str()
         .ok_or_else(|| Problem::new("/document", "a workflow has a `name` in its `document`"))?;
-    super::check_name(name).map_err(|message| Problem::new("/document/name", message))?;
+    check_name(name).map_err(|message| Problem::new("/document/name", message))?;
     let metadata = Metadata { name: name.to_owned() };
     Ok(Resource { api_version: API_VERSION.to_owned(), kind: Kind::Workflow, metadata, spec: value.clone() })
-}
-
-/// Reads a value as `T`, and says where in it a mistake is: `base` is where the value stands in the resource.
-///
-/// # Errors
-/// It is no `T`.
-pub(super) fn read_strictly<T: DeserializeOwned>(value: &Value, base: &str) -> Result<T, Problem> {
-    use serde_path_to_error::Segment;
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let mut path = base.to_owned();
-        for segment in error.path() {
-            match segment {
-                Segment::Seq { index } => path.extend(["/", &index.to_string()]),
-                Segment::Map { key } => path.extend(["/", &yaml::part(key)]),
-                Segment::Enum { .. } | Segment::Unknown => {}
-            }
-        }
-        Problem::new(path, error.into_inner().to_string())
-    })
 }
 
 #[cfg(test)]
@@ -195,7 +177,7 @@ mod tests {
             ("kind: Agent\n".to_owned(), "1:1: missing field `apiVersion`"),
             (HELLO.replace("Agent", "Robot"), "2:1: unknown variant `Robot`"),
             (format!("{}spec: {{}}\n", HELLO.replace("hello", "Hello")), "3:12: `Hello` is no name"),
-            (format!("{}spec: {{}}\n", HELLO.replace("v1", "v2")), "1:1: apiVersion is"),
+            (format!("{}spec: {{}}\n", HELLO.replace("v1", "v2")), "1:1: unsupported apiVersion"),
             ("- 1\n".to_owned(), "1:1: a resource has"),
             ("just words\n".to_owned(), "1:1: a resource has"),
         ] {

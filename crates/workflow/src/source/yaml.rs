@@ -4,9 +4,9 @@
 //! An alias is a copy, and what all copies come to is limited, so that a short text cannot become a large value.
 
 use super::Mistake;
+use crate::pointer::escape;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Values of one text, those in values included.
@@ -57,15 +57,6 @@ impl Document {
                 None => return Place { line: 1, column: 1 },
             }
         }
-    }
-}
-
-/// A part of a pointer, with the two characters that mean something in it replaced.
-pub(super) fn part(key: &str) -> Cow<'_, str> {
-    if key.contains(['~', '/']) {
-        Cow::Owned(key.replace('~', "~0").replace('/', "~1"))
-    } else {
-        Cow::Borrowed(key)
     }
 }
 
@@ -146,7 +137,7 @@ impl Reading {
             None => String::new(),
             Some(Open { pointer, content: Content::List(items), .. }) => format!("{pointer}/{}", items.len()),
             Some(Open { pointer, content: Content::Mapping(_, key), .. }) => {
-                format!("{pointer}/{}", part(key.as_deref().unwrap_or_default()))
+                format!("{pointer}/{}", escape(key.as_deref().unwrap_or_default()))
             }
         }
     }
