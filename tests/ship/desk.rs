@@ -1,9 +1,10 @@
 //! A clean home to install into, with no more tools than a test allows.
 
-use crate::update_common::{Host, Ran, run, signer};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use stigmer_test_support::Ran;
+use stigmer_test_support::update::{Host, run, signer};
 
 /// What every Linux and macOS has, and `install.sh` may use.
 const BASIC: [&str; 22] = [

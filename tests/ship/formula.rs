@@ -2,13 +2,14 @@
 
 use crate::desk::which;
 use crate::release::{published, serve};
-use crate::update_common::{Host, NEW, OLD, Ran, eventually, run};
 use serde_json::Value;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use stigmer::update::Target;
+use stigmer_test_support::update::{Host, NEW, OLD, run};
+use stigmer_test_support::{Ran, eventually};
 
 /// An ordinary user: nobody. Who is root is not held up by a read-only Cellar.
 const NOBODY: u32 = 65534;

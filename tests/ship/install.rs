@@ -1,13 +1,13 @@
 //! `install.sh`: what it installs, what it says, and what it refuses. docs/install.md is what is promised.
 
 use crate::desk::{Desk, which};
-use crate::update_common::{
-    Do, Host, NEW, OLD, Signer, copy_program, new, old, publish, publish_at, run, same, signer,
-};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use stigmer::update::{Listing, Target, UpdateIndex};
+use stigmer_test_support::update::{
+    Do, Host, NEW, OLD, Signer, copy_program, new, old, publish, publish_at, run, same, signer,
+};
 
 fn host() -> Host {
     Host::new(publish(&[old(), new()]))

@@ -1,10 +1,11 @@
 //! A release as its workflow makes it: `packaging/release.sh`, its steps that need no other machine.
 
-use crate::update_common::{Host, NEW, OLD, Ran, new, old, run, signer};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use stigmer::update::Target;
+use stigmer_test_support::Ran;
+use stigmer_test_support::update::{Host, NEW, OLD, new, old, run, signer};
 
 /// Two releases for four targets, published into one directory. Those of this machine are real, the others say only what they are.
 pub(crate) struct Published {
@@ -175,7 +176,7 @@ fn what_cannot_be_a_release_is_refused() {
     // A key that does not sign for those whom it is for.
     std::fs::write(
         published.root.join("other"),
-        format!("{}\n", crate::update_common::Signer::new().public()),
+        format!("{}\n", stigmer_test_support::update::Signer::new().public()),
     )
     .unwrap();
     run(published.step("check", NEW).env("PUBLIC_KEYS", published.root.join("other")))

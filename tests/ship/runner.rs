@@ -2,11 +2,12 @@
 
 use crate::release::serve;
 use crate::steps::Taker;
-use crate::update_common::{Do, Ran, Signer, World, old, run, signer};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use stigmer::update::Target;
+use stigmer_test_support::Ran;
+use stigmer_test_support::update::{Do, Signer, World, old, run, signer};
 
 /// What somebody publishes: a directory as a static host serves it.
 struct Shelf {

@@ -1,11 +1,12 @@
 //! The steps of a release that touch other machines, with something on this one in their place; and uploads.
 
 use crate::release::{published, serve};
-use crate::update_common::{Do, NEW, OLD, Ran, Signer, new, run};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use stigmer_test_support::Ran;
+use stigmer_test_support::update::{Do, NEW, OLD, Signer, new, run};
 
 /// A host that takes files (`tests/ship/upload_host.py`).
 pub(crate) struct Taker {
@@ -228,7 +229,7 @@ fn the_listing_on_the_host_is_continued_and_never_begun_anew_by_mistake() {
 #[test]
 fn the_key_of_the_workflow_signs_and_is_gone_afterwards() {
     let dir = tempfile::tempdir().unwrap();
-    let key = std::fs::read_to_string(crate::update_common::signer().file()).unwrap();
+    let key = std::fs::read_to_string(stigmer_test_support::update::signer().file()).unwrap();
     let out = dir.path().join("out");
     run(published()
         .step("publish", NEW)

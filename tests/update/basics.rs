@@ -1,6 +1,6 @@
 //! What an update does when nothing goes wrong.
 
-use crate::update_common::{NEW, OLD, World, new, old};
+use stigmer_test_support::update::{NEW, OLD, World, new, old};
 
 fn carrier_name() -> String {
     new().index.carrier.name.clone()

@@ -1,7 +1,7 @@
 //! Hosts that are slow, cut connections, redirect, refuse, know no ranges, or have something else than what was signed.
 
-use crate::update_common::{Do, NEW, Request, World, new};
 use std::sync::{Arc, Mutex, mpsc};
+use stigmer_test_support::update::{Do, NEW, Request, World, new};
 
 fn size() -> u64 {
     new().index.carrier.size
@@ -184,10 +184,11 @@ fn redirects_are_followed_and_expire() {
         }
     });
     // The path of a redirect is another one at the host.
-    let files: Vec<(String, Vec<u8>)> = crate::update_common::publish(&[crate::update_common::old(), new()])
-        .into_iter()
-        .flat_map(|(path, content)| [(format!("/signed{path}"), content.clone()), (path, content)])
-        .collect();
+    let files: Vec<(String, Vec<u8>)> =
+        stigmer_test_support::update::publish(&[stigmer_test_support::update::old(), new()])
+            .into_iter()
+            .flat_map(|(path, content)| [(format!("/signed{path}"), content.clone()), (path, content)])
+            .collect();
     world.host.replace(files);
     world.update(&[]);
     world.assert_updated();
@@ -284,7 +285,7 @@ fn a_proxy_that_compresses_does_no_harm() {
 fn nobody_there_is_said_plainly() {
     let world = World::new();
     let mut command = world.command(&["self-update"]);
-    let ran = crate::update_common::run(command.env("STIGMER_RELEASES_URL", "http://127.0.0.1:9"));
+    let ran = stigmer_test_support::update::run(command.env("STIGMER_RELEASES_URL", "http://127.0.0.1:9"));
     ran.code(68).says(&[
         "cannot fetch `http://127.0.0.1:9/releases.json`",
         "hint:",
@@ -293,7 +294,7 @@ fn nobody_there_is_said_plainly() {
     ]);
     for senseless in ["ftp://host", "https://user:password@host", "host"] {
         let mut command = world.command(&["self-update"]);
-        let ran = crate::update_common::run(command.env("STIGMER_RELEASES_URL", senseless));
+        let ran = stigmer_test_support::update::run(command.env("STIGMER_RELEASES_URL", senseless));
         ran.code(78).says(&["no place to fetch releases from", "[update] url"]);
     }
     world.assert_untouched();
@@ -311,7 +312,7 @@ fn the_address_may_stand_in_the_configuration() {
     let world = World::new();
     world.config(&format!("url = \"{}\"\nchannel = \"beta\"", world.host.url()));
     let mut command = world.command(&["self-update", "--json"]);
-    let report = crate::update_common::run(command.env_remove("STIGMER_RELEASES_URL")).code(0).json();
+    let report = stigmer_test_support::update::run(command.env_remove("STIGMER_RELEASES_URL")).code(0).json();
     assert_eq!(report["to"], NEW);
     world.assert_updated();
 }

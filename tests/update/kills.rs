@@ -1,9 +1,9 @@
 //! `kill -9` wherever an update can be: afterwards the installed program runs, the old or the new one, and the next update
 //! finishes and leaves nothing behind.
 
-use crate::update_common::{Do, NEW, OLD, World, new, old, run, same, start};
 use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
+use stigmer_test_support::update::{Do, NEW, OLD, World, new, old, run, same, start};
 
 fn soak() -> bool {
     std::env::var_os("STIGMER_SOAK").is_some()

@@ -1,7 +1,8 @@
 //! The remark that there is a newer release: on a terminal, once a day, never waited for.
 
-use crate::update_common::{NEW, OLD, Ran, World, eventually, run};
 use std::process::Command;
+use stigmer_test_support::update::{NEW, OLD, World, run};
+use stigmer_test_support::{Ran, eventually};
 
 /// Runs the program on a terminal of its own; what it says comes out together.
 fn on_terminal(world: &World, args: &str, more: &[(&str, &str)]) -> Ran {

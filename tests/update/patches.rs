@@ -1,11 +1,11 @@
 //! Patches of the code part: taken where they fit, done without where they do not come, and never believed.
 
-use crate::update_common::{Do, NEW, OLD, Request, World, copy_program, make, new, old, signer};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use stigmer::bundle::Digest;
 use stigmer::update::{Listing, Sha256, UpdateIndex};
+use stigmer_test_support::update::{Do, NEW, OLD, Request, World, copy_program, make, new, old, signer};
 
 /// What a host has after both releases were published as a maintainer does it, one after the other.
 fn published() -> Vec<(String, Vec<u8>)> {
@@ -124,7 +124,7 @@ fn a_patch_that_breaks_off_is_taken_up_where_it_broke() {
 #[test]
 fn a_patch_that_makes_something_else_is_done_without() {
     let mut files = published();
-    let noise = crate::update_common::noise(30_000, 99);
+    let noise = stigmer_test_support::update::noise(30_000, 99);
     let compressed = zstd::bulk::compress(&[noise.clone(), noise].concat(), 3).expect("compressed");
     let target = new().index.target;
     let name = target.index_name(&new().index.version);

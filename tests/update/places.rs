@@ -1,14 +1,15 @@
 //! Where stigmer is installed: behind links, in directories that others own or that cannot be written, on full disks, beside
 //! leftovers; and what runs meanwhile.
 
-use crate::update_common::{
-    Do, NEW, OLD, Release, World, copy_program, described, in_namespace, mount, new, old, publish, run, same,
-    version_of,
-};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
+use stigmer_test_support::namespace::{MOUNTS, inside, mount};
+use stigmer_test_support::test_name;
+use stigmer_test_support::update::{
+    Do, NEW, OLD, Release, World, copy_program, described, new, old, publish, run, same, version_of,
+};
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
@@ -199,7 +200,7 @@ fn one_update_at_a_time() {
     });
     world.config("stall_timeout = \"60s\"");
     let first = world.spawn(&["self-update"]);
-    reached.recv_timeout(crate::update_common::LIMIT).expect("the first fetches");
+    reached.recv_timeout(stigmer_test_support::update::LIMIT).expect("the first fetches");
     let second = world.run(&["self-update"]).code(75);
     second.says(&[&format!("process {}", first.id()), "updating", "still held by"]);
     // Of somebody with another home, the file in the making tells.
@@ -268,7 +269,7 @@ fn what_runs_goes_on_and_a_restart_brings_up_the_new_version() {
 
 #[test]
 fn a_full_disk_is_noticed_before_anything_is_fetched() {
-    if !in_namespace("places::a_full_disk_is_noticed_before_anything_is_fetched") {
+    if !inside(MOUNTS, test_name!()) {
         return;
     }
     let world = World::new();

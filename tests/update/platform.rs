@@ -1,7 +1,7 @@
 //! `stigmer server update`: the platform on the new version, or everything as it was.
 
-use crate::update_common::{NEW, OLD, World, broken, old, publish};
 use serde_json::Value;
+use stigmer_test_support::update::{NEW, OLD, World, broken, old, publish};
 
 fn json(world: &World, args: &[&str]) -> Value {
     world.run(args).code(0).json()

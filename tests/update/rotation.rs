@@ -1,9 +1,9 @@
 //! Releases as `bundle publish` makes them, from builds of their own that trust keys of their own: from the first version to one that is
 //! signed with another key.
 
-use crate::release_common::releases;
-use crate::update_common::{World, copy_program, run, version_of};
+use crate::real_releases::releases;
 use std::path::Path;
+use stigmer_test_support::update::{World, copy_program, run, version_of};
 
 /// The files of a host that has the directory `dir`.
 fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {

@@ -1,9 +1,9 @@
 //! Everything that is not believed, each with its own words, and with nothing changed.
 
-use crate::update_common::{
+use stigmer::update::{Listing, Target, UpdateIndex};
+use stigmer_test_support::update::{
     NEW, OLD, Release, Request, Signer, World, new, old, publish, publish_at, signer,
 };
-use stigmer::update::{Listing, Target, UpdateIndex};
 
 /// The update is refused in these words, with this exit code, and nothing is changed.
 #[track_caller]

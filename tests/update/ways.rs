@@ -1,9 +1,11 @@
 //! Ways to a host that lead through a company's network: certificates of its own, and proxies.
 
-use crate::update_common::{Authority, Lead, Proxy, Ran, World, in_namespace, private, run};
 use rustix::net::{self, AddressFamily, SocketType};
 use std::net::SocketAddr;
 use std::path::Path;
+use stigmer_test_support::namespace::{MOUNTS, inside};
+use stigmer_test_support::update::{Authority, Lead, Proxy, World, private, run};
+use stigmer_test_support::{Ran, test_name};
 
 /// A name that nobody here can resolve.
 const NAME: &str = "releases.test";
@@ -104,7 +106,7 @@ fn a_proxy_leads_to_a_host_that_only_it_knows() {
 
 #[test]
 fn a_host_named_in_no_proxy_is_asked_directly() {
-    if !in_namespace("ways::a_host_named_in_no_proxy_is_asked_directly") {
+    if !inside(MOUNTS, test_name!()) {
         return;
     }
     let world = World::new();

@@ -2,7 +2,7 @@
 //!
 //! The cuts are defined by the content (`FastCDC`, 2020, with normalized sizes), so that what is inserted into or removed
 //! from a file moves the cuts around it and no others: every other frame is byte for byte what it was, and an update
-//! need not fetch it. Sizes and level are the outcome of `examples/frame_sizes.rs`; `docs/decisions/0002-frame-size.md`
+//! need not fetch it. Sizes and level are the outcome of `benches/frame_sizes`; `docs/decisions/0002-frame-size.md`
 //! says what the others would cost.
 
 use super::Digest;
