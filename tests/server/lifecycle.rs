@@ -31,7 +31,7 @@ fn it_starts_says_what_runs_and_stops() {
 
     platform.stop();
     platform.assert_clean();
-    assert!(!stigmer_test_support::server::exists(&platform.home.join("run/server.json")));
+    assert!(!platform.home.join("run/server.json").exists());
     let again = platform.run(&["server", "stop"]);
     assert!(again.status.success() && text(&again).contains("nothing runs"), "{}", text(&again));
     let after = platform.run(&["server", "status", "--json"]);

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
-use stigmer_test_support::server::{GOOD, Platform, component, exists, json, pid, signal, text};
+use stigmer_test_support::server::{GOOD, Platform, component, json, pid, signal, text};
 
 /// What `status` says of a platform that does not run, in JSON and in words.
 fn down(platform: &Platform) -> (Value, String) {
@@ -41,7 +41,7 @@ fn a_script_finds_everything_and_a_person_can_read_it() {
             assert_eq!(one[key], expected, "{key} of {name}");
         }
         assert!(one["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
-        assert!(exists(std::path::Path::new(one["log"].as_str().expect("a path"))));
+        assert!(std::path::Path::new(one["log"].as_str().expect("a path")).exists());
         // A local build has no payload.
         assert_eq!(one.get("payload"), Some(&Value::Null));
     }
@@ -75,7 +75,7 @@ fn who_stopped_it_is_remembered_until_the_next_start() {
     assert!(words.contains("`stigmer server stop` stopped it"), "{words}");
 
     let second = platform.start();
-    assert!(!exists(&platform.home.join("run/last-end.json")), "it concerned another run");
+    assert!(!platform.home.join("run/last-end.json").exists(), "it concerned another run");
     let supervisor = pid(&second);
     let started = stigmer::platform::process_started(supervisor).expect("lives");
     signal(supervisor, Signal::TERM);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 /// Longer than anything takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
+/// The token of these servers.
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// The heartbeat these servers ask for, so that a lease is over after half a second of silence.
@@ -19,6 +20,7 @@ pub const HEARTBEAT_MS: u64 = 50;
 pub struct Server {
     child: Child,
     dir: tempfile::TempDir,
+    /// Base address of the server.
     pub url: String,
 }
 
@@ -26,6 +28,7 @@ pub struct Server {
 pub type Answer = (u16, Value);
 
 impl Server {
+    /// Starts a server whose leases end after half a second without a heartbeat.
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let (child, url) = spawn(dir.path(), "http://127.0.0.1:0", HEARTBEAT_MS);
@@ -46,6 +49,7 @@ impl Server {
         Self { child, dir, url }
     }
 
+    /// Directory of the server's data.
     pub fn work_dir(&self) -> PathBuf {
         self.dir.path().join("work")
     }
@@ -59,10 +63,12 @@ impl Server {
         self.child = child;
     }
 
+    /// Sends a request with the token.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         call(&self.url, method, path, body)
     }
 
+    /// Sends a GET request, and expects status 200.
     pub fn get(&self, path: &str) -> Value {
         let (status, body) = self.call("GET", path, None);
         assert_eq!(status, 200, "{path}: {body}");
@@ -76,6 +82,7 @@ impl Server {
         answer
     }
 
+    /// Puts an agent or a workflow with this spec.
     pub fn apply(&self, kind: &str, name: &str, spec: &Value) -> Answer {
         let (singular, plural) =
             if kind == "Agent" { ("Agent", "agents") } else { ("Workflow", "workflows") };
@@ -83,10 +90,12 @@ impl Server {
         self.call("PUT", &format!("/v1/resources/{plural}/{name}"), Some(&resource))
     }
 
+    /// Creates an agent with an empty spec.
     pub fn agent(&self, name: &str) {
         assert_eq!(self.apply("Agent", name, &json!({})).0, 200);
     }
 
+    /// Begins an execution with this message. Returns its id.
     pub fn run(&self, name: &str, message: &str) -> String {
         let execution = self.post("/v1/executions", &json!({"name": name, "message": message}));
         execution["id"].as_str().expect("an id").to_owned()
@@ -122,6 +131,7 @@ impl Server {
         }
     }
 
+    /// The types of all events of an execution, in order.
     pub fn types_of(&self, id: &str) -> Vec<String> {
         let events = self.get(&format!("/v1/executions/{id}/events"));
         let events = events["events"].as_array().expect("events").clone();
@@ -171,6 +181,7 @@ fn agent(limit: Option<Duration>) -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).proxy(None).timeout_global(limit).build().into()
 }
 
+/// Sends a request with the token to the server at `url`.
 pub fn call(url: &str, method: &str, path: &str, body: Option<&Value>) -> Answer {
     let request = ureq::http::Request::builder()
         .method(method)

@@ -67,7 +67,7 @@ mod tests {
         write("plain.rs", "");
         write("nested/mod.rs", "mod deeper;\n");
         write("nested/deeper.rs", "");
-        assert_eq!(forgotten_files(area.path()), [PathBuf::new(); 0]);
+        assert_eq!(forgotten_files(area.path()), Vec::<PathBuf>::new());
         write("comment.rs", "");
         write("nested/plain.rs", "");
         let forgotten = [area.path().join("comment.rs"), area.path().join("nested/plain.rs")];

@@ -9,9 +9,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What became of a command.
 #[derive(Debug)]
 pub struct Ran {
+    /// Exit code, if it exited.
     pub code: Option<i32>,
+    /// The signal that ended it, if one did.
     pub signal: Option<i32>,
+    /// Standard output.
     pub out: String,
+    /// Standard error.
     pub err: String,
 }
 

@@ -9,6 +9,11 @@
 //! | [`namespace`] | tests that mount something or look at every process |
 //!
 //! `examples/fake_component.rs` is a component that does what its arguments say, well or badly.
+#![expect(
+    clippy::new_without_default,
+    clippy::return_self_not_must_use,
+    reason = "a fixture's `new` makes files and ports, and a check gives itself back for the next check"
+)]
 
 pub mod api;
 pub mod areas;

@@ -22,13 +22,13 @@ pub fn is_inside() -> bool {
 macro_rules! test_name {
     () => {{
         fn here() {}
-        $crate::namespace::name_of(here)
+        $crate::namespace::name_of(&here)
     }};
 }
 
 /// The path of the function that `marker`, a function item, is declared in, without the crate's name.
-pub fn name_of<T>(marker: T) -> &'static str {
-    let path = std::any::type_name_of_val(&marker);
+pub fn name_of<T>(marker: &T) -> &'static str {
+    let path = std::any::type_name_of_val(marker);
     let inner = path.split_once("::").map_or(path, |(_crate, inner)| inner);
     inner.rsplit_once("::").map_or(inner, |(outer, _marker)| outer)
 }

@@ -31,6 +31,7 @@ struct Seen {
 }
 
 impl Leaks {
+    /// Watches the test's directory `dir` and the home in it.
     pub fn new(dir: &Path, home: &Path) -> Self {
         // As the kernel will name it.
         let dir = dir.canonicalize().expect("the directory exists");
@@ -174,9 +175,13 @@ fn describe(pid: u32) -> String {
 /// A line of the table of processes.
 #[derive(Debug)]
 pub struct Process {
+    /// Process id.
     pub pid: u32,
+    /// Process id of the parent.
     pub parent: u32,
+    /// State as in `/proc/PID/stat`.
     pub state: char,
+    /// Start time in clock ticks since boot.
     pub started: u64,
 }
 
@@ -200,6 +205,7 @@ impl Process {
         all
     }
 
+    /// Reads the line of one process, if it exists.
     pub fn read(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();

@@ -52,18 +52,23 @@ escape_marked() {
 escape() { escape_marked env -i; }
 "#;
 
+/// A home with a scripted agent-runner, and the local server that the test starts there.
 pub struct Platform {
     dir: tempfile::TempDir,
     leaks: Leaks,
+    /// The home.
     pub home: PathBuf,
+    /// Path of the agent-runner's script.
     pub agent: PathBuf,
 }
 
 impl Platform {
+    /// A platform whose agent-runner is this shell script.
     pub fn new(script: &str) -> Self {
         Self::with_home("home", script)
     }
 
+    /// A platform whose home has this name.
     pub fn with_home(name: &str, script: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let home = dir.path().join(name);
@@ -100,12 +105,14 @@ impl Platform {
         self.dir.path().join(name)
     }
 
+    /// Writes `config.toml`.
     pub fn config(self, text: &str) -> Self {
         fs_err::create_dir_all(&self.home).expect("made");
         fs_err::write(self.home.join("config.toml"), text).expect("written");
         self
     }
 
+    /// A command in this home, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(executable());
         command.args(args).env("STIGMER_HOME", &self.home).env("TMPDIR", self.path("tmp"));
@@ -113,6 +120,7 @@ impl Platform {
         command
     }
 
+    /// Runs a command in this home to its end.
     pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("stigmer runs")
     }
@@ -128,6 +136,7 @@ impl Platform {
         words
     }
 
+    /// Runs `server start` with the scripted agent-runner and these arguments.
     pub fn try_start(&self, more: &[&str]) -> Output {
         self.run(&self.start_words(more))
     }
@@ -141,12 +150,14 @@ impl Platform {
         json(&output)
     }
 
+    /// The answer of `server status --json`, which has to succeed.
     pub fn status(&self) -> Value {
         let output = self.run(&["server", "status", "--json"]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
         json(&output)
     }
 
+    /// Runs `server stop`, which has to succeed.
     pub fn stop(&self) -> Output {
         self.processes();
         let output = self.run(&["server", "stop"]);
@@ -206,6 +217,7 @@ impl Platform {
         self.leaks.open_listeners()
     }
 
+    /// The token of the running server.
     pub fn token(&self) -> String {
         fs_err::read_to_string(self.home.join("run/token")).expect("a token")
     }
@@ -249,6 +261,7 @@ fn fake_component() -> PathBuf {
     built
 }
 
+/// The lines of a log that is being followed.
 pub struct Following {
     child: Child,
     lines: std::io::BufReader<std::process::ChildStdout>,
@@ -277,11 +290,13 @@ impl Drop for Following {
     }
 }
 
+/// Sends a signal to a process that may have ended.
 pub fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("fits")).expect("not 0");
     let _ = rustix::process::kill_process(pid, signal);
 }
 
+/// Exit code and output of a command, for messages and searches.
 pub fn text(output: &Output) -> String {
     format!(
         "exit {:?}\n{}{}",
@@ -300,6 +315,7 @@ pub fn ends(child: &mut Child) -> ExitStatus {
     child.wait().expect("a status")
 }
 
+/// The JSON document on standard output.
 pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
 }
@@ -312,6 +328,7 @@ pub fn component<'a>(status: &'a Value, name: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {name} in {status}"))
 }
 
+/// The process id in a component's status.
 pub fn pid(value: &Value) -> u32 {
     u32::try_from(value["pid"].as_u64().expect("a pid")).expect("fits")
 }
@@ -331,8 +348,4 @@ pub fn ask(url: &str, path: &str, token: Option<&str>) -> (u16, Value) {
     let mut response = request.call().expect("the server answers");
     let body = response.body_mut().read_json().unwrap_or(Value::Null);
     (response.status().as_u16(), body)
-}
-
-pub fn exists(path: &Path) -> bool {
-    path.exists()
 }

@@ -14,6 +14,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    /// Starts the command in the foreground of a new terminal.
     pub fn open(command: &Command) -> Self {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -53,6 +54,7 @@ impl Terminal {
         said
     }
 
+    /// Types one byte.
     pub fn press(&mut self, key: u8) {
         use std::io::Write;
         self.master.as_mut().expect("open").write_all(&[key]).expect("pressed");

@@ -5,7 +5,7 @@ mod snapshot;
 mod tools;
 
 pub use carrier::{NAME, Payload, carrier};
-pub use snapshot::{settle, snapshot};
+pub use snapshot::{Snapshot, settle, snapshot};
 pub use tools::strace;
 
 use crate::Ran;
@@ -39,6 +39,7 @@ impl Ran {
 }
 
 impl World {
+    /// A world with a home that does not exist yet.
     pub fn new() -> Self {
         Self::named("home")
     }
@@ -52,10 +53,12 @@ impl World {
         Self { dir, home }
     }
 
+    /// The home.
     pub fn home(&self) -> &Path {
         &self.home
     }
 
+    /// The store's directory in the home.
     pub fn store(&self) -> PathBuf {
         Home::at(&self.home).store()
     }
@@ -65,10 +68,12 @@ impl World {
         self.dir.path().join(name)
     }
 
+    /// The place of the payload's entry in the store.
     pub fn place(&self, payload: Payload) -> Place {
         Place::new(&Home::at(&self.home), digest(payload))
     }
 
+    /// Path of the payload's entry.
     pub fn entry(&self, payload: Payload) -> PathBuf {
         self.place(payload).entry()
     }
@@ -81,6 +86,7 @@ impl World {
         command
     }
 
+    /// Runs a command in this home to its end.
     pub fn run<S: AsRef<OsStr>>(&self, exe: &Path, args: &[S]) -> Ran {
         run(&mut self.command(exe, args))
     }
@@ -179,10 +185,12 @@ pub fn open_up(dir: &Path) {
     }
 }
 
+/// The digest of the payload's component.
 pub fn digest(payload: Payload) -> Digest {
     Carrier::read_footer(carrier(payload)).expect("a footer").component(NAME).expect("the component")
 }
 
+/// Runs a command to its end; waits while its program is busy.
 pub fn run(command: &mut Command) -> Ran {
     when_free(command, Command::output).into()
 }
@@ -203,6 +211,7 @@ fn when_free<T>(command: &mut Command, start: impl Fn(&mut Command) -> std::io::
     }
 }
 
+/// Whether the tests run as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -227,6 +236,7 @@ pub fn give_to_nobody(path: &Path) {
     }
 }
 
+/// Sets the permission bits of a file.
 pub fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .unwrap_or_else(|e| panic!("chmod {}: {e}", path.display()));

@@ -20,6 +20,7 @@ pub struct Request {
 }
 
 impl Request {
+    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -67,6 +68,7 @@ pub struct Host {
 }
 
 impl Host {
+    /// Starts a host of these files, on a port that the system chooses.
     pub fn new(files: Vec<(String, Vec<u8>)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let host = Self {
@@ -88,10 +90,12 @@ impl Host {
         host
     }
 
+    /// Base address.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
+    /// Socket address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -114,10 +118,12 @@ impl Host {
         change(content);
     }
 
+    /// Removes the files whose path ends in `suffix`.
     pub fn remove(&self, suffix: &str) {
         self.files.lock().expect("the files").retain(|path, _| !path.ends_with(suffix));
     }
 
+    /// Content of the file whose path ends in `suffix`.
     pub fn file(&self, suffix: &str) -> Vec<u8> {
         let files = self.files.lock().expect("the files");
         files.iter().find(|(path, _)| path.ends_with(suffix)).unwrap_or_else(|| panic!("{suffix}")).1.clone()

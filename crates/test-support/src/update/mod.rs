@@ -31,6 +31,7 @@ pub fn copy_program(from: &Path, to: &Path) {
 pub struct World {
     _dir: tempfile::TempDir,
     root: PathBuf,
+    /// The host that publishes the releases.
     pub host: Host,
 }
 
@@ -61,22 +62,27 @@ impl World {
         world
     }
 
+    /// A path beside the home.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
+    /// The directory of the installed program.
     pub fn bin(&self) -> PathBuf {
         self.path("bin")
     }
 
+    /// The home.
     pub fn home(&self) -> PathBuf {
         self.path("home")
     }
 
+    /// Path of the installed program.
     pub fn exe(&self) -> PathBuf {
         self.bin().join("stigmer")
     }
 
+    /// Path of the version before, which an update keeps.
     pub fn previous(&self) -> PathBuf {
         self.bin().join("stigmer.previous")
     }
@@ -95,10 +101,12 @@ impl World {
         std::fs::write(self.home().join("config.toml"), text).expect("written");
     }
 
+    /// A command of the installed program, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
         self.command_at(&self.exe(), args)
     }
 
+    /// A command of the program at `exe`, in the same home and with the same host.
     pub fn command_at(&self, exe: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(exe);
         command
@@ -112,6 +120,7 @@ impl World {
         command
     }
 
+    /// Runs a command of the installed program to its end.
     pub fn run(&self, args: &[&str]) -> Ran {
         run(&mut self.command(args))
     }
@@ -181,12 +190,14 @@ pub fn run(command: &mut Command) -> Ran {
     }
 }
 
+/// The version that the program at `exe` prints.
 #[track_caller]
 pub fn version_of(world: &World, exe: &Path) -> String {
     let ran = run(&mut world.command_at(exe, &["--version"])).code(0);
     ran.out.split_whitespace().nth(1).expect("a version").to_owned()
 }
 
+/// Whether two files have the same content.
 pub fn same(a: &Path, b: &Path) -> bool {
     let hash = |path: &Path| {
         blake3::hash(&std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))

@@ -15,6 +15,7 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// Makes a key and a certificate that it signs itself.
     pub fn new() -> Self {
         let authority = Self { dir: tempfile::tempdir().expect("a directory") };
         std::fs::write(
@@ -104,6 +105,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// Starts a proxy on a port that the system chooses.
     pub fn new(lead: Lead) -> Self {
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let seen = log.clone();
@@ -131,6 +133,7 @@ impl Proxy {
         Self { address, log }
     }
 
+    /// Socket address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

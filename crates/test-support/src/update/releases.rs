@@ -15,7 +15,7 @@ pub const OLD: &str = stigmer::VERSION;
 /// The version of the new one. As long as the other, because it takes its place in the executable.
 pub const NEW: &str = "0.9.9";
 /// When both were issued.
-pub const ISSUED: &str = "2026-03-01T12:00:00Z";
+pub(crate) const ISSUED: &str = "2026-03-01T12:00:00Z";
 
 /// A key that signs releases.
 pub struct Signer {
@@ -24,6 +24,7 @@ pub struct Signer {
 }
 
 impl Signer {
+    /// Makes a new key without a password.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("key");
@@ -37,10 +38,12 @@ impl Signer {
         self.dir.path().join("key")
     }
 
+    /// The public key.
     pub fn public(&self) -> String {
         self.key.public().expect("a key").as_str().to_owned()
     }
 
+    /// The signature of `bytes` for this purpose.
     pub fn sign(&self, bytes: &[u8], purpose: &str) -> Vec<u8> {
         self.key.sign(bytes, purpose).expect("a signature").into_bytes()
     }
@@ -54,8 +57,11 @@ pub fn signer() -> &'static Signer {
 
 /// A release of one target.
 pub struct Release {
+    /// Path of the carrier.
     pub carrier: PathBuf,
+    /// Its update index.
     pub index: UpdateIndex,
+    /// Its code part, compressed.
     pub code: Vec<u8>,
 }
 
