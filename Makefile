@@ -4,6 +4,12 @@
 CARGO  ?= cargo
 PYTHON ?= python3
 export VERSION TARGETS BASE KEY UPLOAD_TO
+# Runs every test of the workspace, with cargo-nextest if it is installed. The argument goes to cargo.
+define run-tests
+if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --locked --workspace $(1) && $(CARGO) test --locked --workspace --doc $(1); \
+	else $(CARGO) test --locked --workspace --no-fail-fast $(1); fi
+endef
 # STATIC=1 packs what ships on Linux, a static executable, instead of the host's own build.
 ifdef STATIC
 HOST_EXE := build/static/stigmer
@@ -69,7 +75,7 @@ test-releases: test-tools
 
 test-rust: build test-releases
 	@echo '==> tests of stigmer, with the small generated payload and with the real one'
-	STIGMER_REAL=$(CURDIR)/$(CARRIER) STIGMER_TEST_RELEASES=$(CURDIR)/build/test-releases $(CARGO) test --locked --workspace --no-fail-fast
+	export STIGMER_REAL=$(CURDIR)/$(CARRIER) STIGMER_TEST_RELEASES=$(CURDIR)/build/test-releases; $(call run-tests)
 
 check: ## Run the lints, build the documentation, check licences and the dependency graph
 	@echo '==> lints'
@@ -160,7 +166,7 @@ man: host ## Write the man pages to build/man
 	@ls build/man
 
 soak: build test-tools ## Run the long hunts: every kill point, every full disk, many rounds of every race
-	STIGMER_SOAK=1 STIGMER_REAL=$(CURDIR)/$(CARRIER) $(CARGO) test --locked --workspace --release
+	export STIGMER_SOAK=1 NEXTEST_PROFILE=soak STIGMER_REAL=$(CURDIR)/$(CARRIER); $(call run-tests,--release)
 
 clean: ## Remove everything that was built
 	rm -rf target dist build
