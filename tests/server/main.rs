@@ -10,6 +10,8 @@ mod broken_homes;
 mod chaos;
 #[cfg(target_os = "linux")]
 mod clock;
+#[cfg(target_os = "linux")]
+mod components;
 mod disconnects;
 #[cfg(target_os = "linux")]
 mod disk_space;

@@ -1,8 +1,11 @@
 //! The built executable, and files that are made of it once for all tests of a program.
 
 use fs2::FileExt;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
 
 /// Root directory of the repository.
 pub fn repository() -> &'static Path {
@@ -25,6 +28,31 @@ pub fn executable() -> PathBuf {
 pub(crate) fn profile_dir() -> PathBuf {
     let program = std::env::current_exe().expect("the path of the test program");
     program.ancestors().nth(2).expect("a test program lies in target/PROFILE/deps").to_owned()
+}
+
+/// Path of an example program of this crate, built from the library as it is now.
+///
+/// `cargo test --workspace` has built it; a run of one test program has not, so cargo is asked once for each process.
+pub fn example(name: &'static str) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let profile_dir = profile_dir();
+    let mut built = BUILT.lock().expect("no build panicked");
+    if !built.contains(name) {
+        let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
+            None | Some("debug") => "dev",
+            Some(other) => other,
+        };
+        let mut cargo = Command::new(env!("CARGO"));
+        // With both packages, so that the libraries have the features they have for the tests.
+        cargo.args(["build", "--quiet", "--locked", "-p", "stigmer", "-p", "stigmer-test-support"]);
+        cargo.args(["--example", name, "--profile", profile]);
+        assert!(
+            cargo.current_dir(repository()).status().expect("cargo runs").success(),
+            "{name} is not built"
+        );
+        built.insert(name);
+    }
+    profile_dir.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 /// Path of a file or directory that `make` creates at the path it is given, once for all tests of a program.

@@ -8,7 +8,8 @@
 //! | [`update`] | signed releases, a host that publishes them and can misbehave, and an installation to update |
 //! | [`namespace`] | tests that mount something or look at every process |
 //!
-//! `examples/fake_component.rs` is a component that does what its arguments say, well or badly.
+//! `examples/fake_component.rs` is a component that does what its arguments say, well or badly; `examples/own_components.rs` is an
+//! executable with more components than the one that ships.
 #![expect(
     clippy::new_without_default,
     clippy::return_self_not_must_use,
@@ -28,5 +29,5 @@ pub mod store;
 #[cfg(target_os = "linux")]
 pub mod update;
 
-pub use artifacts::{artifact, executable, repository};
+pub use artifacts::{artifact, example, executable, repository};
 pub use command::{Ran, eventually};

@@ -5,12 +5,11 @@ pub mod leaks;
 #[cfg(target_os = "linux")]
 pub mod terminal;
 
-use crate::artifacts::profile_dir;
-use crate::{executable, repository};
+use crate::{example, executable};
 use leaks::Leaks;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 use stigmer::platform;
@@ -90,7 +89,8 @@ impl Platform {
     /// From its next start on, the agent runner does these steps.
     pub fn act(&self, steps: &[&str]) {
         let quote = |word: &str| format!(" '{}'", word.replace('\'', r"'\''"));
-        let mut script = format!("#!/bin/sh\nexec{}", quote(fake_component().to_str().expect("text")));
+        let mut script =
+            format!("#!/bin/sh\nexec{}", quote(example("fake_component").to_str().expect("text")));
         script += &quote(&format!("pids={}", Leaks::list(self.dir.path()).display()));
         script.extend(steps.iter().map(|step| quote(step)));
         // By rename: one that is just being started must not see half of it.
@@ -232,33 +232,6 @@ impl Drop for Platform {
         #[cfg(target_os = "linux")]
         crate::namespace::unmount_below(self.dir.path());
     }
-}
-
-/// Path of the built `examples/fake_component.rs`.
-///
-/// `cargo test --workspace` builds it; a run of one test program does not, so this does if it is missing or old.
-fn fake_component() -> PathBuf {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    let profile_dir = profile_dir();
-    let built = profile_dir.join("examples/fake_component");
-    let source = repository().join("crates/test-support/examples/fake_component.rs");
-    let time = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
-    let is_fresh = || time(&built).is_some_and(|built| Some(built) >= time(&source));
-    ONCE.call_once(|| {
-        if !is_fresh() {
-            let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
-                None | Some("debug") => "dev",
-                Some(other) => other,
-            };
-            let mut cargo = Command::new(env!("CARGO"));
-            // With both packages, so that the libraries have the features they have for the tests.
-            cargo.args(["build", "--quiet", "-p", "stigmer", "-p", "stigmer-test-support"]);
-            cargo.args(["--example", "fake_component", "--profile", profile]);
-            assert!(cargo.current_dir(repository()).status().expect("cargo runs").success());
-        }
-    });
-    assert!(is_fresh(), "`{}` is old: `cargo test --workspace` builds it", built.display());
-    built
 }
 
 /// The lines of a log that is being followed.

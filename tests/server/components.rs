@@ -1,16 +1,13 @@
 //! Components are entries of a table: an executable with two more entries starts, shows, restarts and stops what they describe.
-#![cfg(target_os = "linux")]
-
-mod server_common;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use server_common::{GOOD, Platform, component, eventually, json, pid, signal, text};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
+use stigmer_test_support::server::{GOOD, Platform, component, json, pid, signal, text};
+use stigmer_test_support::{eventually, example};
 
 /// Fails unless the role that it needs is running, and reports at its end whether that is still so.
 const NEEDY: &str = r#"read -r config
@@ -30,23 +27,6 @@ fn expected() -> Vec<&'static str> {
     stigmer::components::SHIPPED.names().chain(["fake-role", "fake-bundled"]).collect()
 }
 
-/// Path of `examples/own_components.rs`, built from the library as it is now.
-fn own_components() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let own = std::env::current_exe().expect("this test");
-        let profile_dir = own.ancestors().nth(2).expect("in target/PROFILE/deps");
-        let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
-            None | Some("debug") => "dev",
-            Some(other) => other,
-        };
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", "own_components", "--profile", profile]);
-        assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs").success());
-        profile_dir.join("examples/own_components")
-    })
-}
-
 /// A home, and an executable with the table of the example.
 struct Own {
     platform: Platform,
@@ -59,7 +39,7 @@ impl Own {
         let platform = Platform::new(GOOD);
         let program = platform.path("stigmer");
         let mut words: Vec<OsString> = ["bundle", "pack", "--level", "1", "--base"].map(Into::into).into();
-        words.push(own_components().into());
+        words.push(example("own_components").into());
         for (name, script) in components {
             let tree = platform.path(&format!("{name} tree"));
             fs_err::create_dir(&tree).expect("made");
@@ -69,7 +49,7 @@ impl Own {
             words.extend(["--component".into(), format!("{name}={}", tree.display()).into()]);
         }
         words.extend(["--out".into(), program.clone().into()]);
-        let packed = Command::new(own_components()).args(words).output().expect("it runs");
+        let packed = Command::new(example("own_components")).args(words).output().expect("it runs");
         assert!(packed.status.success(), "{}", text(&packed));
         Self { platform, program }
     }
@@ -160,7 +140,7 @@ fn entries_of_a_table_are_started_shown_restarted_and_stopped() {
 
 #[test]
 fn a_local_build_takes_the_place_of_any_bundled_component() {
-    let own = Own { platform: Platform::new(GOOD), program: own_components().to_owned() };
+    let own = Own { platform: Platform::new(GOOD), program: example("own_components") };
     let (first, second) = (own.platform.path("first"), own.platform.path("second"));
     write_script(&first, NEEDY);
     write_script(&second, NEEDY);
