@@ -1,5 +1,7 @@
-//! The HTTP interface. `openapi.json` beside this file describes it, and a test compares the two.
+//! The HTTP interface. `openapi.json` beside this file describes it; a test generates it from the types and says when it is stale.
 
+#[cfg(test)]
+mod description;
 mod events;
 mod executions;
 mod extract;
