@@ -14,13 +14,16 @@ endef
 ifdef STATIC
 HOST_EXE := build/static/stigmer
 else
-HOST_EXE := target/release/stigmer
+HOST_EXE = target/$(PROFILE)/stigmer
 endif
+# Cargo's profile for the executable: `release` is what ships, `quick` compiles in a part of the time (Cargo.toml says how they differ).
+PROFILE ?= release
+run test test-rust: PROFILE := quick
 TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
 .PHONY: help build run test check bench man soak cross cross-check test-cross runner host test-tools test-payload test-releases test-rust clean FORCE
-.PHONY: advisories doc graph graph-write test-scripts lint-dependencies lint-spelling lint-scripts lint-workflows
+.PHONY: advisories doc openapi graph graph-write test-scripts lint-dependencies lint-spelling lint-scripts lint-workflows
 .PHONY: build-agent-runner-binary run-agent-runner-binary build-binary upload-binary release-dry formula reproduce
 .DEFAULT_GOAL := help
 
@@ -39,8 +42,8 @@ ifdef STATIC
 	@echo '==> stigmer: static release build'
 	packaging/static.sh $(HOST_EXE)
 else
-	@echo '==> stigmer: release build'
-	$(CARGO) build --release --locked
+	@echo '==> stigmer: $(PROFILE) build'
+	$(CARGO) build --profile $(PROFILE) --locked
 endif
 
 # Packing compresses the whole tree and checks it, so it happens only when one of its two inputs is newer or another one.
@@ -83,6 +86,10 @@ check: ## Run the lints, build the documentation, check licences and the depende
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(PYTHON) payloads/agent-runner/build.py --lint
 	@$(MAKE) --no-print-directory graph doc lint-dependencies lint-spelling lint-scripts lint-workflows
+
+openapi: ## Write openapi.json, the description of the server's API, from the types
+	UPDATE_OPENAPI=1 $(CARGO) test --locked --quiet --lib api::tests::the_description_is_what_the_types_say
+	@git diff --stat -- src/services/server/api/openapi.json
 
 doc: ## Build the documentation of the crates; a warning is an error
 	@echo '==> documentation of the crates'
