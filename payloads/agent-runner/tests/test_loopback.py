@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from agent_runner.loopback import Client, Unreachable
+from agent_runner.loopback import Canceller, Client, Unreachable
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def test_an_answer_may_end_with_the_connection() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "ends too early"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{}", "too long"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}", "too long"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{x}", "not what a stigmer server sends"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{x}", "unexpected response"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2_000_000, "too long"),
     ],
 )
@@ -109,3 +109,119 @@ def test_localhost_finds_the_family_that_listens() -> None:
     with answering(b"HTTP/1.1 204 No Content\r\n\r\n") as (port, received):
         assert Client("localhost", port, "secret").request("GET", "/", timeout=10) == (204, None)
     assert b"Host: localhost:" in received[0]
+
+
+OK = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'
+ANSWER = (200, {"a": 1})
+
+
+class Listener:
+    """A server that gives each connection the answers it was told, one per request, and then closes it."""
+
+    def __init__(self, *connections: list[bytes]) -> None:
+        self.requests: list[tuple[int, bytes]] = []
+        self.closed = [threading.Event() for _ in connections]
+        self._plan = connections
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        for number, answers in enumerate(self._plan):
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                for answer in answers:
+                    request = connection.recv(65536)
+                    if not request:
+                        break
+                    self.requests.append((number, request.split(b" ")[1]))
+                    connection.sendall(answer)
+            self.closed[number].set()
+
+
+def test_a_connection_is_used_again() -> None:
+    chunked = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{"a":1}\r\n0\r\nX: y\r\n\r\n'
+    with Listener([OK, chunked, b"HTTP/1.1 204 No Content\r\n\r\n", OK]) as server:
+        client = Client("127.0.0.1", server.port, "secret")
+        answers = [client.request("GET", f"/{number}", timeout=10) for number in range(4)]
+    assert answers == [ANSWER, ANSWER, (204, None), ANSWER]
+    assert server.requests == [(0, b"/0"), (0, b"/1"), (0, b"/2"), (0, b"/3")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\n{"a":1}',
+        b'HTTP/1.0 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}',
+        OK + b"HTTP/1.1 200 OK\r\n",  # what nobody asked for would be taken for the next answer
+    ],
+)
+def test_a_connection_that_must_not_be_used_again_is_not(answer: bytes) -> None:
+    with Listener([answer], [OK]) as server:
+        client = Client("127.0.0.1", server.port, "secret")
+        assert client.request("GET", "/0", timeout=10) == ANSWER
+        assert client.request("GET", "/1", timeout=10) == ANSWER
+    assert server.requests == [(0, b"/0"), (1, b"/1")]
+
+
+def test_a_connection_that_the_server_has_closed_is_replaced() -> None:
+    with Listener([OK], [OK]) as server:
+        client = Client("127.0.0.1", server.port, "secret")
+        assert client.request("GET", "/0", timeout=10) == ANSWER
+        server.closed[0].wait(10)
+        assert client.request("GET", "/1", timeout=10) == ANSWER
+
+
+def test_a_connection_that_the_server_closes_at_the_next_request_is_replaced() -> None:
+    with Listener([OK, b""], [OK]) as server:
+        client = Client("127.0.0.1", server.port, "secret")
+        assert client.request("GET", "/0", timeout=10) == ANSWER
+        assert client.request("POST", "/1", {"b": 2}, timeout=10) == ANSWER
+    assert server.requests == [(0, b"/0"), (0, b"/1"), (1, b"/1")]
+
+
+def test_a_request_whose_answer_has_begun_is_not_sent_again() -> None:
+    with Listener([OK, OK[:30]], [OK]) as server:
+        client = Client("127.0.0.1", server.port, "secret")
+        assert client.request("GET", "/0", timeout=10) == ANSWER
+        with pytest.raises(Unreachable, match="ends too early"):
+            client.request("POST", "/1", {}, timeout=10)
+    assert server.requests == [(0, b"/0"), (0, b"/1")]
+
+
+def test_a_cancelled_request_ends_and_is_not_sent_again() -> None:
+    canceller = Canceller()
+    release = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        arrived: list[bytes] = []
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(OK)
+                arrived.append(connection.recv(65536))
+                canceller.cancel()
+                release.wait(10)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        client = Client("127.0.0.1", listener.getsockname()[1], "secret")
+        assert client.request("GET", "/0", timeout=10) == ANSWER
+        with pytest.raises(Unreachable):
+            client.request("POST", "/1", {}, timeout=10, canceller=canceller)
+        release.set()
+        thread.join(10)
+    assert len(arrived) == 1
+    with pytest.raises(Unreachable, match="cancelled"):
+        client.request("POST", "/2", {}, timeout=10, canceller=canceller)

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from agent_runner.loopback import Cord, Unreachable
+from agent_runner.loopback import Canceller, Unreachable
 from agent_runner.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Leasing:
         self._client = client
         self._redactor = redactor
         self._log = log
-        self._cord = Cord()
+        self._canceller = Canceller()
         self._changed = threading.Condition()
         self._worker: str | None = None
         self._running: dict[str, Reporter] = {}
@@ -65,7 +65,7 @@ class Leasing:
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
-        self._cord.pull()
+        self._canceller.cancel()
 
     def drain(self, grace: float, limit: float) -> None:
         """Lets what is in work end within `grace` seconds, and gives the rest back within `limit` seconds in all."""
@@ -119,8 +119,8 @@ class Leasing:
             f"/v1/workers/{worker}/lease",
             {"kinds": KINDS, "wait_ms": WAIT_MS},
             timeout=WAIT_MS / 1000 + 10,
-            most=MAX_LEASE,
-            cord=self._cord,
+            max_bytes=MAX_LEASE,
+            canceller=self._canceller,
         )
         if status == 204:
             return None

@@ -1,8 +1,9 @@
-"""A small HTTP/1.1 client for a server on this machine.
+"""A small HTTP/1.1 client for the server on this machine.
 
-The standard library's client brings TLS and the mail parser with it, which is half of the worker's start; and every
-general client obeys the proxy variables of the environment, which must never see a loopback request. What the worker
-needs is one request per connection, JSON both ways, and an answer or a reason within a time limit.
+It is written here because of its import time, not for want of a library: `http.client` brings TLS and the mail parser,
+and doubles the time of the worker's imports; `h11` adds two thirds. General clients also obey the proxy variables of the
+environment, which must never see a loopback request. The worker needs JSON both ways, a connection that is kept
+alive, and an answer or a reason within a time limit.
 """
 
 from __future__ import annotations
@@ -17,48 +18,56 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MAX_ANSWER = 1024 * 1024
+# A request that waits for work has a connection to itself; so do the reports of each execution.
+_MAX_IDLE = 8
 
 
 class Unreachable(Exception):
-    """No usable answer: nobody listens, the time is up, or what came is not HTTP."""
+    """No usable answer: nothing listens, the time is up, or the bytes are not HTTP."""
 
 
-class Cord:
-    """Ends a request from another thread: one that waits for work is of no use to a worker that is told to stop."""
+class Canceller:
+    """Ends a request from another thread: a worker that is stopping has no use for one that waits for work."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None
-        self._is_pulled = False
+        self._is_cancelled = False
 
-    def pull(self) -> None:
-        """Ends the request that is under way, and every later one with this cord."""
+    def cancel(self) -> None:
+        """Ends the request that is under way, and every later one with this canceller."""
         with self._lock:
-            self._is_pulled = True
+            self._is_cancelled = True
             if self._connection is not None:
-                _cut(self._connection)
+                _shut_down(self._connection)
 
-    def tie(self, connection: socket.socket) -> None:
-        """From now on pulling ends what happens on this connection."""
+    def attach(self, connection: socket.socket) -> None:
+        """Lets `cancel` end what happens on this connection from now on."""
         with self._lock:
-            if self._is_pulled:
-                raise ConnectionAbortedError("not wanted any more")
+            if self._is_cancelled:
+                raise ConnectionAbortedError("cancelled")
             self._connection = connection
 
-    def untie(self) -> None:
-        """The connection is about to be closed."""
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._is_cancelled
+
+    def detach(self) -> None:
+        """Forgets the connection: its request is over."""
         with self._lock:
             self._connection = None
 
 
 class Client:
-    """Speaks to one server with one token."""
+    """Talks to one server with one token. Any thread may send a request; idle connections are shared."""
 
     def __init__(self, host: str, port: int, token: str) -> None:
         # `localhost` may mean either family, and the server listens on one of them.
         self._addresses = [("127.0.0.1", port), ("::1", port)] if host == "localhost" else [(host, port)]
         self._host_header = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._token = token
+        self._lock = threading.Lock()
+        self._idle: list[socket.socket] = []
 
     def request(
         self,
@@ -67,35 +76,80 @@ class Client:
         body: dict[str, Any] | None = None,
         *,
         timeout: float,
-        most: int = _MAX_ANSWER,
-        cord: Cord | None = None,
+        max_bytes: int = _MAX_ANSWER,
+        canceller: Canceller | None = None,
     ) -> tuple[int, Any]:
         """Status and decoded body (None when there is none), within `timeout` seconds in all.
 
-        An answer of more than `most` bytes is none. Texts of `body` must be encodable.
+        An answer of more than `max_bytes` raises `Unreachable`. Texts of `body` must be encodable.
         """
         deadline = time.monotonic() + timeout
         payload = b"" if body is None else json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: {self._host_header}\r\nAuthorization: Bearer {self._token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
         )
+        if canceller is not None and canceller.is_cancelled():
+            raise Unreachable("cancelled")
         try:
-            with self._connect(deadline) as connection:
-                if cord is not None:
-                    cord.tie(connection)
-                try:
-                    connection.sendall(head.encode("ascii") + payload)
-                    return _Answer(connection, deadline, most).read(method)
-                finally:
-                    if cord is not None:
-                        cord.untie()
+            return self._exchange(method, head.encode("ascii") + payload, deadline, max_bytes, canceller)
         except TimeoutError:
             raise Unreachable(f"no answer within {timeout:g} s") from None
         except OSError as error:
             raise Unreachable(error.strerror or str(error)) from None
         except ValueError as error:
-            raise Unreachable(f"the answer is not what a stigmer server sends: {error}") from None
+            raise Unreachable(f"unexpected response: {error}") from None
+
+    def _exchange(
+        self, method: str, request: bytes, deadline: float, max_bytes: int, canceller: Canceller | None
+    ) -> tuple[int, Any]:
+        while (connection := self._take_idle()) is not None:
+            response = _Response(connection, deadline, max_bytes)
+            try:
+                return self._send(connection, response, method, request, canceller)
+            except (_EndOfStream, ConnectionError):
+                # The server closes a connection that was idle for long, perhaps at this very moment. Without a byte of
+                # an answer the request goes out once more, as it would after any other failure.
+                if response.has_begun or (canceller is not None and canceller.is_cancelled()):
+                    raise
+        connection = self._connect(deadline)
+        return self._send(connection, _Response(connection, deadline, max_bytes), method, request, canceller)
+
+    def _send(
+        self, connection: socket.socket, response: _Response, method: str, request: bytes, canceller: Canceller | None
+    ) -> tuple[int, Any]:
+        is_reusable = False
+        try:
+            if canceller is not None:
+                canceller.attach(connection)
+            try:
+                connection.settimeout(response.remaining())
+                connection.sendall(request)
+                answer = response.read(method)
+                is_reusable = response.is_reusable
+            finally:
+                if canceller is not None:
+                    canceller.detach()
+        finally:
+            if not (is_reusable and self._keep(connection)):
+                connection.close()
+        return answer
+
+    def _take_idle(self) -> socket.socket | None:
+        """An idle connection that the server has not closed, the one used last first."""
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None or not _has_input(connection):
+                return connection
+            connection.close()  # closed by the server, or it sent what nobody asked for
+
+    def _keep(self, connection: socket.socket) -> bool:
+        with self._lock:
+            has_room = len(self._idle) < _MAX_IDLE
+            if has_room:
+                self._idle.append(connection)
+            return has_room
 
     def _connect(self, deadline: float) -> socket.socket:
         failure: OSError = TimeoutError()
@@ -104,6 +158,7 @@ class Client:
             try:
                 connection.settimeout(_remaining(deadline))
                 connection.connect((host, port))
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return connection
             except OSError as error:
                 connection.close()
@@ -111,37 +166,46 @@ class Client:
         raise failure
 
 
-def _cut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # the other side was faster
+class _EndOfStream(ValueError):
+    """The server closed the connection before the end of the answer."""
 
 
-def _remaining(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-class _Answer:
+class _Response:
     """Reads one response, never past its end, never more than the limit."""
 
-    def __init__(self, connection: socket.socket, deadline: float, most: int) -> None:
+    def __init__(self, connection: socket.socket, deadline: float, max_bytes: int) -> None:
+        self.has_begun = False
+        self.is_reusable = False
         self._connection = connection
         self._deadline = deadline
-        self._most = most
+        self._max_bytes = max_bytes
         self._buffer = bytearray()
         self._received = 0
 
+    def remaining(self) -> float:
+        """Seconds left until the deadline; raises `TimeoutError` when there are none."""
+        return _remaining(self._deadline)
+
     def read(self, method: str) -> tuple[int, Any]:
-        status, headers = self._head()
+        """Status and decoded body."""
+        version, status, headers = self._head()
         while 100 <= status < 200:
-            status, headers = self._head()
+            version, status, headers = self._head()
+        connection = headers.get("connection", "").lower()
+        may_stay = "close" not in connection and (version == "HTTP/1.1" or "keep-alive" in connection)
         if status in (204, 304) or method == "HEAD":
-            return status, None
-        body = self._body(headers)
+            body = b""
+        elif "chunked" in headers.get("transfer-encoding", "").lower():
+            body = self._chunks()
+        elif "content-length" in headers:
+            body = self._exactly(int(headers["content-length"]))
+        else:
+            may_stay = False
+            while self._fill():
+                pass
+            body = bytes(self._buffer)
+            self._buffer.clear()
+        self.is_reusable = may_stay and not self._buffer
         try:
             return status, json.loads(body) if body.strip() else None
         except ValueError:
@@ -149,7 +213,7 @@ class _Answer:
                 raise
             return status, None  # an error's status is the message; its text may come from any layer
 
-    def _head(self) -> tuple[int, dict[str, str]]:
+    def _head(self) -> tuple[str, int, dict[str, str]]:
         lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         version, _, rest = lines[0].partition(" ")
         if version not in ("HTTP/1.1", "HTTP/1.0") or not rest[:3].isdigit():
@@ -158,22 +222,15 @@ class _Answer:
         for line in lines[1:]:
             name, _, value = line.partition(":")
             headers[name.strip().lower()] = value.strip()
-        return int(rest[:3]), headers
-
-    def _body(self, headers: dict[str, str]) -> bytes:
-        if "chunked" in headers.get("transfer-encoding", "").lower():
-            return self._chunks()
-        if "content-length" in headers:
-            return self._exactly(int(headers["content-length"]))
-        while self._fill():
-            pass
-        return bytes(self._buffer)
+        return version, int(rest[:3]), headers
 
     def _chunks(self) -> bytes:
         body = b""
         while size := int(self._until(b"\r\n").partition(b";")[0], 16):
             body += self._exactly(size)
             self._until(b"\r\n")
+        while self._until(b"\r\n"):
+            pass  # trailers
         return body
 
     def _until(self, mark: bytes) -> bytes:
@@ -185,7 +242,7 @@ class _Answer:
         return found
 
     def _exactly(self, size: int) -> bytes:
-        if not 0 <= size <= self._most:
+        if not 0 <= size <= self._max_bytes:
             raise ValueError("it is too long")
         while len(self._buffer) < size:
             self._need()
@@ -195,13 +252,40 @@ class _Answer:
 
     def _need(self) -> None:
         if not self._fill():
-            raise ValueError("it ends too early")
+            raise _EndOfStream("it ends too early")
 
     def _fill(self) -> bool:
-        self._connection.settimeout(_remaining(self._deadline))
+        self._connection.settimeout(self.remaining())
         data = self._connection.recv(65536)
+        self.has_begun = self.has_begun or bool(data)
         self._received += len(data)
-        if self._received > self._most:
+        if self._received > self._max_bytes:
             raise ValueError("it is too long")
         self._buffer += data
         return bool(data)
+
+
+def _remaining(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _has_input(connection: socket.socket) -> bool:
+    """Whether an idle connection has something to read, which can only be its end."""
+    try:
+        connection.setblocking(False)
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _shut_down(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # the other side was faster
