@@ -14,6 +14,8 @@ for _folder in (PROJECT, PROJECT / "src", PROJECT / "tests"):
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
+from support.bench import Bench  # noqa: E402
+from support.fake_provider import FakeProvider  # noqa: E402
 from support.process import Runner  # noqa: E402
 from support.server import FakeServer  # noqa: E402
 
@@ -56,3 +58,22 @@ def server() -> Iterator[FakeServer]:
     """A server that speaks the component protocol on a free port."""
     with FakeServer() as running:
         yield running
+
+
+@pytest.fixture
+def models() -> Iterator[FakeProvider]:
+    """The stand-in for the providers."""
+    with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture
+def bench(source_runner: Runner, server: FakeServer, models: FakeProvider, tmp_path: Path) -> Bench:
+    """A runner from source, a server and models."""
+    return Bench(source_runner, server, models, tmp_path / "work")
+
+
+@pytest.fixture
+def both(runner: Runner, server: FakeServer, models: FakeProvider, tmp_path: Path) -> Bench:
+    """The same from source, and frozen."""
+    return Bench(runner, server, models, tmp_path / "work")

@@ -5,59 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.bench import KEYS, PROVIDERS, Bench
 from support.fake_provider import FakeProvider
-from support.leases import Execution
-from support.process import Process, Runner, config_for
-from support.server import FakeServer, Request
+from support.server import Request
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM; there the end of stdin asks for it")
-PROVIDERS = ("anthropic", "openai", "ollama")
-KEYS = {"ANTHROPIC_API_KEY": "sk-ant-0815-4711", "OPENAI_API_KEY": "sk-openai-0815-4711"}
-
-
-@pytest.fixture
-def models() -> Iterator[FakeProvider]:
-    with FakeProvider() as running:
-        yield running
-
-
-class Bench:
-    """A runner that works for a server, on models that are faked."""
-
-    def __init__(self, runner: Runner, server: FakeServer, models: FakeProvider, work: Path) -> None:
-        self.runner, self.server, self.models, self.work = runner, server, models, work
-
-    def start(self, **changes: Any) -> Process:
-        config = config_for(self.server.url, self.work, **({"environment": KEYS} | changes))
-        process = self.runner.supervised(config)
-        assert process.handshake()["event"] == "ready"
-        return process
-
-    def model(self, name: str, provider: str = "openai", **more: Any) -> dict[str, Any]:
-        url = f"{self.models.url}/v1" if provider == "openai" else self.models.url
-        return {"provider": provider, "name": name, "base_url": url} | more
-
-    def run(self, model: str, message: str = "hi", provider: str = "openai", **spec: Any) -> Execution:
-        """Something to do for a model of this name."""
-        more = {key: spec.pop(key) for key in ("history", "input") if key in spec}
-        return self.server.executions.add({"model": self.model(model, provider), **spec}, message, **more)
-
-
-@pytest.fixture
-def bench(source_runner: Runner, server: FakeServer, models: FakeProvider, tmp_path: Path) -> Bench:
-    return Bench(source_runner, server, models, tmp_path / "work")
-
-
-@pytest.fixture
-def both(runner: Runner, server: FakeServer, models: FakeProvider, tmp_path: Path) -> Bench:
-    """From source, and frozen."""
-    return Bench(runner, server, models, tmp_path / "work")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -85,12 +41,12 @@ def test_a_tool_is_run_and_its_result_goes_back_to_the_model(both: Bench, provid
     execution.wait()
     assert execution.error is None
     place = both.work / "workspaces" / execution.id
-    text = "The tool says: 5 bytes are in notes/today.txt"
+    text = "The tool says: wrote 5 bytes to notes/today.txt"
     assert execution.output == {"text": text, "workspace": str(place)}
     assert (place / "notes" / "today.txt").read_text(encoding="utf-8") == "milk\n"
     (started,), (ended,) = execution.all("tool.started"), execution.all("tool.ended")
     assert (started["name"], started["arguments"]) == ("write", arguments)
-    assert ended == {"call": started["call"], "ok": True, "text": "5 bytes are in notes/today.txt"}
+    assert ended == {"call": started["call"], "ok": True, "text": "wrote 5 bytes to notes/today.txt"}
     first, second = execution.all("message")
     assert first["text"] == "I call it."
     assert first["tool_calls"] == [{"call": started["call"], "name": "write", "arguments": arguments}]
@@ -109,14 +65,18 @@ def test_a_tool_that_cannot_says_so_to_the_model(bench: Bench) -> None:
     absolute = bench.run("echo", f"call read {json.dumps({'path': str(outside)})}", tools=["read"])
     wrong = bench.run("echo", 'call read {"file": 1}', tools=["read"])
     mistyped = bench.run("echo", 'call read {"path": "a", "offset": "the middle"}', tools=["read"])
+    missing = bench.run("echo", 'call read {"offset": 1}', tools=["read"])
+    appending = bench.run("echo", 'call write {"path": "a", "text": "b", "mode": "append"}', tools=["write"])
     unknown = bench.run("echo", 'call fly {"to": "the moon"}', tools=["read"])
-    bench.start()
+    bench.start(agents={"executions": 8, "model": None})
     for execution, says in [
         (escapes, "not inside the workspace"),
         (absolute, "not inside the workspace"),
-        (wrong, "the argument 'path' is missing. read takes: path, offset"),
-        (mistyped, "the argument 'offset' is wrong: input should be a valid integer"),
-        (unknown, "there is no tool 'fly'; there are: read"),
+        (wrong, "unknown argument 'file'. read takes: path, offset"),
+        (missing, "missing argument 'path'. read takes: path, offset"),
+        (appending, "unknown argument 'mode'. write takes: path, text"),
+        (mistyped, "invalid argument 'offset': input should be a valid integer"),
+        (unknown, "unknown tool 'fly': the tools are read"),
     ]:
         execution.wait()
         (ended,) = execution.all("tool.ended")
@@ -129,23 +89,27 @@ def test_a_tool_that_cannot_says_so_to_the_model(bench: Bench) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_every_trouble_of_a_provider_has_a_word_and_a_next_step(both: Bench, provider: str) -> None:
-    pull = "ollama pull status-404" if provider == "ollama" else "check the model's name, and the base URL"
+    pull = (
+        "run `ollama pull status-404`, or check the base URL"
+        if provider == "ollama"
+        else "check the model's name and the base URL"
+    )
     key = f"check {provider.upper()}_API_KEY"
     place = both.model("any", provider)["base_url"]
     expected = {
         "status-401": ("key_refused", "refuses the key", key),
-        "status-403": ("not_allowed", "Your key may not use this model", "its own words say why"),
+        "status-403": ("not_allowed", "Your key may not use this model", "use another key"),
         "status-404": ("model_not_found", "has no model 'status-404'", pull),
         "status-400": ("request_refused", "The request is not valid", None),
         "rich-429": ("quota_exceeded", "plan and billing", "account"),
-        "too-long": ("context_too_long", "longer than 'too-long' can take in", "new session"),
+        "too-long": ("context_too_long", "longer than the context of 'too-long'", "new session"),
         "cut": ("stream_cut", "broke off", "try again"),
         "ends-early": ("stream_cut", "broke off", "try again"),
     }
     no_model = ("provider_failed", f"what answers at {place} is no model of {provider}", "check the base URL")
     expected |= dict.fromkeys(("web-page", "other-json", "whole"), no_model)
     if provider != "ollama":
-        expected["refuse"] = ("refused", "refuses to answer", "other words")
+        expected["refuse"] = ("refused", "refuses to answer", "rephrase")
     word = {"anthropic": "overloaded"}.get(provider, "provider_failed")
     expected["error-midway"] = (word, provider, "try again")
     running = {name: both.run(name, provider=provider) for name in expected}
@@ -249,7 +213,7 @@ def test_with_an_address_of_ones_own_a_key_is_needed_only_if_it_is_asked_for(
     refused.wait()
     assert refused.error is not None
     assert refused.error["type"] == "no_key"
-    assert refused.error["message"] == f"{provider} at {url} wants a key, and there is none"
+    assert refused.error["message"] == f"{provider} at {url} requires a key, and none is set"
     assert f"set {provider.upper()}_API_KEY" in refused.error["hint"]
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent_runner import problems
+from agent_runner import problems, provider_errors
 from agent_runner.errors import Problem
 from agent_runner.models import ModelSpec
 
@@ -27,7 +27,7 @@ class Refusal(Exception):
 
 
 def explained(error: Exception) -> Problem:
-    problem = problems.explain(error, SPEC)
+    problem = provider_errors.explain(error, SPEC)
     assert problem is not None
     return problem
 
@@ -105,13 +105,13 @@ def test_why_there_is_no_connection_is_said(monkeypatch: pytest.MonkeyPatch, cau
         monkeypatch.delenv(name, raising=False)
     error = ConnectError("All connection attempts failed")
     error.__cause__ = cause
-    problem = problems.explain(error, ModelSpec.of("anthropic", "m"))
+    problem = provider_errors.explain(error, ModelSpec.of("anthropic", "m"))
     assert problem is not None
     assert problem.kind == "provider_unreachable"
     assert problem.reason == f"cannot reach anthropic at https://api.anthropic.com: {says}"
     assert problem.hint == "check the network and the proxy"
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://host/")
-    problem = problems.explain(error, ModelSpec.of("anthropic", "m"))
+    problem = provider_errors.explain(error, ModelSpec.of("anthropic", "m"))
     assert problem is not None
     assert problem.reason == f"cannot reach anthropic at http://host/: {says}"
     assert problem.hint == "check the network, the proxy and ANTHROPIC_BASE_URL"
@@ -121,4 +121,4 @@ def test_the_cause_of_an_error_is_looked_at() -> None:
     error = RuntimeError("it did not work")
     error.__cause__ = Refusal(404)
     assert explained(error).kind == "model_not_found"
-    assert problems.explain(ValueError("ours"), SPEC) is None
+    assert provider_errors.explain(ValueError("ours"), SPEC) is None

@@ -5,7 +5,7 @@ Each check raises when it fails. They import inside, because importing is part o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 
@@ -67,14 +67,31 @@ def providers(_root: Path) -> None:
 
 
 def agent_loop(_root: Path) -> None:
-    """A graph runs one whole turn and streams its answer, with a model that needs no network."""
-    from langchain_core.language_models import FakeListChatModel
+    """A graph runs one whole turn, with a model that needs no network."""
+    import asyncio
 
-    from agent_runner.graph import build_agent, stream_answer
+    from langchain_core.messages import AIMessageChunk, HumanMessage
+    from langchain_core.runnables import RunnableGenerator
 
-    answer = "".join(stream_answer(build_agent(FakeListChatModel(responses=["it works"])), "hello"))
-    if answer != "it works":
-        raise ValueError(f"the agent answered {answer!r}")
+    from agent_runner.conversation import Conversation
+    from agent_runner.graph import answer
+    from agent_runner.models import ModelSpec
+    from agent_runner.redact import Redactor
+
+    class Listener:
+        redactor = Redactor(())
+
+        def say(self, kind: str, data: dict[str, object]) -> None:
+            """Drops the events."""
+
+    async def model(_messages: object) -> AsyncIterator[AIMessageChunk]:
+        yield AIMessageChunk(content="it ")
+        yield AIMessageChunk(content="works", response_metadata={"finish_reason": "stop"})
+
+    conversation = Conversation(RunnableGenerator(model), ModelSpec.of("openai", "none"), [], [], 1, Listener())
+    text = asyncio.run(answer(conversation, [HumanMessage("hello")])).text
+    if text != "it works":
+        raise ValueError(f"the agent answered {text!r}")
 
 
 ALL: tuple[Callable[[Path], None], ...] = (

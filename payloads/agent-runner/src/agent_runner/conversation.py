@@ -1,7 +1,7 @@
 """The two things an agent does in turn: it asks the model, and it runs the tools that the model calls.
 
 Both are reported as they happen. Asking again after an error is decided here, because only here it is known whether
-somebody has read a part of the answer already.
+a part of the answer has been shown already.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage, message_chunk_to_message
+from langchain_core.messages import AIMessage, ToolMessage
 
-from agent_runner import problems, tools
+from agent_runner import problems, provider_errors, tools
+from agent_runner.answers import AnswerAssembler
 from agent_runner.errors import Problem
 from agent_runner.redact import Stream
-from agent_runner.reporter import MAX_EVENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +26,27 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
     from agent_runner.models import ModelSpec
-    from agent_runner.reporter import Reporter
+    from agent_runner.redact import Redactor
+    from agent_runner.tool_calls import ToolCall
 
-MOST_ATTEMPTS = 4
-# What is shown of a tool's arguments and of its result, in characters; the model gets all of it.
-_SHOWN = 4096
-_ENOUGH = ("max_tokens", "length", "model_context_window_exceeded")
-_REFUSALS = ("refusal", "content_filter")
+MAX_ATTEMPTS = 4
+# Characters of a tool's arguments and of its result that are reported; the model gets all of it.
+_MAX_REPORTED = 4096
+# Characters of text in one event; with every one of them escaped it still fits (`reporter.MAX_EVENT`).
+_MAX_EVENT_TEXT = 30 * 1024
+
+
+class Listener(Protocol):
+    """Receives the events of a conversation, as `reporter.Reporter` does."""
+
+    redactor: Redactor
+
+    def say(self, kind: str, data: dict[str, Any]) -> None:
+        """Takes an event."""
 
 
 class Conversation:
-    """What the agent's graph calls. `steps`: how many answers of the model may be asked for."""
+    """The calls of the agent's graph. `steps`: how many answers of the model may be asked for."""
 
     def __init__(
         self,
@@ -45,17 +55,19 @@ class Conversation:
         preamble: list[BaseMessage],
         tools: Sequence[BaseTool],
         steps: int,
-        reporter: Reporter,
+        listener: Listener,
     ) -> None:
         self._caller = caller
         self._spec = spec
         self._preamble = preamble
         self._tools = {tool.name: tool for tool in tools}
         self.steps = steps
-        self._reporter = reporter
+        self._listener = listener
         # Whether the last answer ends where its limit of tokens was reached.
         self.is_truncated = False
         self._asked = 0
+        self._calls: list[ToolCall] = []
+        self._has_run_tools = False
 
     async def ask_model(self, messages: Sequence[BaseMessage]) -> AIMessage:
         """The model's next message, reported while it comes."""
@@ -66,144 +78,141 @@ class Conversation:
                 "ask for less at once, or raise `limits.steps` of the agent",
             )
         self._asked += 1
-        answer = await self._patiently([*self._preamble, *messages])
-        self._report(answer)
+        answer = await self._ask_with_retries([*self._preamble, *messages])
+        self._report_message(answer)
         return answer
 
     async def run_tools(self, answer: AIMessage) -> list[ToolMessage]:
-        """Runs what the model calls, one after the other, and gives the results."""
-        results = [await self._run_tool(call["id"], call["name"], call["args"]) for call in answer.tool_calls]
-        for wrong in answer.invalid_tool_calls:
-            text = "the arguments are not understood: they are not a JSON object"
-            results.append(
-                self._tool_result(wrong.get("id"), wrong.get("name") or "", wrong.get("args"), text, ok=False)
-            )
-        return results
+        """Runs the calls of the last answer, one after the other, and gives their results."""
+        if [call.id for call in self._calls] != [call["id"] for call in answer.tool_calls]:
+            raise ValueError("these are not the calls of the last answer")
+        return [await self._run_tool(call) for call in self._calls]
 
-    async def _patiently(self, messages: list[BaseMessage]) -> AIMessage:
+    async def _ask_with_retries(self, messages: list[BaseMessage]) -> AIMessage:
         attempt = 1
         while True:
-            stream = _Spoken(f"m-{self._asked}", self._reporter)
+            text = _TextReporter(f"m-{self._asked}", self._listener)
             try:
-                return await self._once(messages, stream)
+                return await self._ask_once(messages, text)
             except Exception as error:
-                problem = problems.explain(error, self._spec)
+                problem = provider_errors.explain(error, self._spec)
                 if problem is None:
                     raise
-                if stream.has_spoken and (
-                    problem.kind == "provider_unreachable" or isinstance(problem, problems.NotAModel)
+                if text.has_text and (
+                    problem.kind == "provider_unreachable" or isinstance(problem, provider_errors.NotAModel)
                 ):
                     problem = problems.cut(self._spec)  # it was there, and then it was lost
                 wait = problems.delay(problem, attempt)
-                if wait is None or attempt >= MOST_ATTEMPTS or stream.has_spoken:
+                if wait is None or attempt >= MAX_ATTEMPTS or text.has_text:
                     raise problem from error
             wait *= 1 + random.random() / 10
-            note = f"{problem.reason}; trying again in {wait:.1f} s ({attempt} of {MOST_ATTEMPTS - 1})"
-            self._reporter.say("note", {"text": note, "type": problem.kind})
+            note = f"{problem.reason}; trying again in {wait:.1f} s ({attempt} of {MAX_ATTEMPTS - 1})"
+            self._listener.say("note", {"text": note, "type": problem.kind})
             await asyncio.sleep(wait)
             attempt += 1
 
-    async def _once(self, messages: list[BaseMessage], stream: _Spoken) -> AIMessage:
-        chunks: list[AIMessageChunk] = []
+    async def _ask_once(self, messages: list[BaseMessage], text: _TextReporter) -> AIMessage:
+        # Anthropic's interface has a field for reasoning, and what imitates it has too.
+        assembler = AnswerAssembler(text.id, has_tags=self._spec.provider != "anthropic")
         async for chunk in self._caller.astream(messages):
-            chunks.append(chunk)
-            stream.say(str(chunk.text))
-        stream.end()
-        if not chunks:
+            text.add(assembler.feed(chunk))
+        text.add(assembler.end())
+        text.flush()
+        self._report_usage(assembler.usage)
+        if not assembler.is_complete:
             raise problems.cut(self._spec)
-        whole = chunks[0] + chunks[1:] if len(chunks) > 1 else chunks[0]
-        self._report_usage(whole)
-        reason = _reason(whole)
-        if reason is None:
-            raise problems.cut(self._spec)
-        if reason in _REFUSALS:
-            raise Problem("refused", f"{problems.place(self._spec)} refuses to answer this", "say it in other words")
-        answer = message_chunk_to_message(whole)
-        if not isinstance(answer, AIMessage):
-            raise TypeError(f"the model's message is a {type(answer).__name__}")
-        answer.id = stream.id
-        self.is_truncated = reason in _ENOUGH
+        if assembler.is_refusal:
+            raise problems.refused(self._spec, assembler.refusal)
+        answer, self._calls = assembler.finish(self._tools)
+        if not self._calls and not assembler.text.strip():
+            self._check_empty(assembler)
+        self.is_truncated = assembler.is_truncated
         if self.is_truncated:
             note = "the answer ends where its limit of tokens was reached"
-            self._reporter.say("note", {"text": note, "type": "max_tokens"})
+            self._listener.say("note", {"text": note, "type": "max_tokens"})
         return answer
 
-    def _report(self, answer: AIMessage) -> None:
+    def _check_empty(self, assembler: AnswerAssembler) -> None:
+        """An answer without text is an error, unless the work was done by tools: then there may be nothing to add."""
+        problem = problems.empty_answer(self._spec, assembler)
+        if not self._has_run_tools or assembler.is_truncated or assembler.is_loading:
+            raise problem
+        self._listener.say("note", {"text": problem.reason, "type": problem.kind})
+
+    def _report_message(self, answer: AIMessage) -> None:
         text = str(answer.text)
-        data: dict[str, Any] = {"id": answer.id, "role": "assistant", "text": _cut(text, MAX_EVENT // 8)}
-        if answer.tool_calls:
+        data: dict[str, Any] = {"id": answer.id, "role": "assistant", "text": _shortened(text, _MAX_EVENT_TEXT)}
+        if self._calls:
             data["tool_calls"] = [
-                {"call": call["id"], "name": call["name"], "arguments": _shown(call["args"])}
-                for call in answer.tool_calls
+                {"call": call.id, "name": call.name, "arguments": _reported_arguments(call)} for call in self._calls
             ]
-        self._reporter.say("message", data)
+        self._listener.say("message", data)
 
-    def _report_usage(self, whole: AIMessageChunk) -> None:
-        if usage := whole.usage_metadata:
-            counts = {"input_tokens": usage["input_tokens"], "output_tokens": usage["output_tokens"]}
-            self._reporter.say("usage", counts | {"model": self._spec.model, "provider": self._spec.provider})
+    def _report_usage(self, usage: tuple[int, int] | None) -> None:
+        if usage is not None:
+            counts = {"input_tokens": usage[0], "output_tokens": usage[1]}
+            self._listener.say("usage", counts | {"model": self._spec.model, "provider": self._spec.provider})
 
-    async def _run_tool(self, call: str | None, name: str, arguments: dict[str, Any]) -> ToolMessage:
-        tool = self._tools.get(name)
+    async def _run_tool(self, call: ToolCall) -> ToolMessage:
+        tool = self._tools.get(call.name)
+        arguments = _reported_arguments(call)
+        self._listener.say("tool.started", {"call": call.id, "name": call.name, "arguments": arguments})
+        if call.rejection is not None:
+            return self._result(call, call.rejection, is_ok=False)
         if tool is None:
-            there = ", ".join(self._tools) or "none"
-            return self._tool_result(call, name, arguments, f"there is no tool {name!r}; there are: {there}", ok=False)
-        self._reporter.say("tool.started", {"call": call, "name": name, "arguments": _shown(arguments)})
+            names = ", ".join(self._tools) or "none"
+            return self._result(call, f"unknown tool {call.name!r}: the tools are {names}", is_ok=False)
         try:
-            text, ok = str(await asyncio.to_thread(tool.invoke, arguments)), True
+            tools.check_names(tool, call.arguments)
+            text, is_ok = str(await asyncio.to_thread(tool.invoke, call.arguments)), True
+            self._has_run_tools = True
         except Exception as error:  # the model learns what it did wrong, and may do better
-            text, ok = tools.told(tool, error), False
-        return self._ended(call, name, text, ok=ok)
+            text, is_ok = tools.error_text(tool, error), False
+        return self._result(call, text, is_ok=is_ok)
 
-    def _tool_result(self, call: str | None, name: str, arguments: Any, text: str, *, ok: bool) -> ToolMessage:
-        self._reporter.say("tool.started", {"call": call, "name": name, "arguments": _shown(arguments)})
-        return self._ended(call, name, text, ok=ok)
-
-    def _ended(self, call: str | None, name: str, text: str, *, ok: bool) -> ToolMessage:
-        self._reporter.say("tool.ended", {"call": call, "ok": ok, "text": _cut(text, _SHOWN)})
-        return ToolMessage(text, tool_call_id=call or "", name=name, status="success" if ok else "error")
+    def _result(self, call: ToolCall, text: str, *, is_ok: bool) -> ToolMessage:
+        self._listener.say("tool.ended", {"call": call.id, "ok": is_ok, "text": _shortened(text, _MAX_REPORTED)})
+        return ToolMessage(text, tool_call_id=call.id, name=call.name, status="success" if is_ok else "error")
 
 
-class _Spoken:
-    """The text of one message on its way to whoever listens."""
+class _TextReporter:
+    """Reports the text of one message piece by piece, without secrets."""
 
-    def __init__(self, identity: str, reporter: Reporter) -> None:
+    def __init__(self, identity: str, listener: Listener) -> None:
         self.id = identity
-        self.has_spoken = False
-        self._reporter = reporter
-        self._stream = Stream(reporter.redactor)
+        self.has_text = False
+        self._listener = listener
+        self._stream = Stream(listener.redactor)
 
-    def say(self, text: str) -> None:
+    def add(self, text: str) -> None:
+        """Reports a piece, but for what may be the beginning of a secret."""
         if text:
-            self.has_spoken = True
+            self.has_text = True
             self._send(self._stream.feed(text))
 
-    def end(self) -> None:
+    def flush(self) -> None:
+        """Reports what was held back."""
         self._send(self._stream.end())
 
     def _send(self, text: str) -> None:
-        for start in range(0, len(text), MAX_EVENT // 8):
-            self._reporter.say("message.delta", {"message": self.id, "text": text[start : start + MAX_EVENT // 8]})
+        for start in range(0, len(text), _MAX_EVENT_TEXT):
+            piece = text[start : start + _MAX_EVENT_TEXT]
+            self._listener.say("message.delta", {"message": self.id, "text": piece})
 
 
-def _reason(whole: AIMessageChunk) -> str | None:
-    """Why the model stopped. Each provider has its own word for it; without one the stream was cut."""
-    for name in ("stop_reason", "finish_reason", "done_reason"):
-        if reason := whole.response_metadata.get(name):
-            return str(reason)
-    return "stop" if whole.response_metadata.get("done") else None
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters)"
+def _reported_arguments(call: ToolCall) -> Any:
+    return _shortened_values(call.text if call.rejection else call.arguments)
 
 
-def _shown(arguments: Any) -> Any:
-    """A tool's arguments, with long texts cut."""
+def _shortened_values(arguments: Any) -> Any:
     if isinstance(arguments, str):
-        return _cut(arguments, _SHOWN)
+        return _shortened(arguments, _MAX_REPORTED)
     if isinstance(arguments, dict):
-        shown = {name: _shown(value) for name, value in arguments.items()}
-        text = json.dumps(shown)
-        return shown if len(text) <= 4 * _SHOWN else _cut(text, _SHOWN)
+        values = {name: _shortened_values(value) for name, value in arguments.items()}
+        text = json.dumps(values)
+        return values if len(text) <= 4 * _MAX_REPORTED else _shortened(text, _MAX_REPORTED)
     return arguments

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from agent_runner import graph, problems, providers, spec, tools
+from agent_runner import graph, problems, provider_errors, providers, spec, tools
 from agent_runner.conversation import Conversation
 from agent_runner.errors import Problem, RunnerError
 from agent_runner.reporter import MAX_OUTPUT
@@ -54,7 +54,7 @@ async def _run(leased: dict[str, Any], config: Config, reporter: Reporter) -> di
             return await _converse(leased, agent, model, config, reporter)
     except TimeoutError as error:
         if not limit.expired():
-            raise problems.explain(error, model) or error from error
+            raise provider_errors.explain(error, model) or error from error
         raise Problem(
             "timeout",
             f"there was no answer within the time limit of {agent.timeout:g} seconds",

@@ -56,7 +56,11 @@ class ModelSpec:
     @property
     def address(self) -> str:
         """Where the provider is asked. It may have a password, so it is not for showing."""
-        return self.base_url or self._told()[1] or _USUAL_ADDRESSES[self.provider]
+        address = self.base_url or self._variable()[1] or _USUAL_ADDRESSES[self.provider]
+        if self.provider == "anthropic" and address.rstrip("/").endswith("/v1"):
+            # Its library adds the version itself; most other interfaces are given with it.
+            return address.rstrip("/").removesuffix("/v1")
+        return address
 
     @property
     def has_own_address(self) -> bool:
@@ -66,9 +70,9 @@ class ModelSpec:
     @property
     def address_source(self) -> str | None:
         """What gave the address, in words for a person; None: nobody did, it is the usual one."""
-        return "the base URL" if self.base_url else self._told()[0]
+        return "the base URL" if self.base_url else self._variable()[0]
 
-    def _told(self) -> tuple[str | None, str | None]:
+    def _variable(self) -> tuple[str | None, str | None]:
         """The variable that gives an address, and the address."""
         for name in _ADDRESS_VARIABLES[self.provider]:
             if value := os.environ.get(name, "").strip():

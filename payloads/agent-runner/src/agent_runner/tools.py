@@ -7,7 +7,7 @@ workspace, and nothing outside of it.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import BaseTool, StructuredTool, tool
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from agent_runner.errors import RunnerError
 from agent_runner.workspace import MAX_READ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from agent_runner.workspace import Workspace
 
@@ -34,7 +34,7 @@ def select(names: list[str]) -> list[BaseTool]:
     """The named tools, in the order they were named."""
     unknown = [name for name in names if name not in TOOLS]
     if unknown:
-        raise RunnerError(f"unknown tool {unknown[0]!r}", f"there are: {', '.join(sorted(TOOLS))}")
+        raise RunnerError(f"unknown tool {unknown[0]!r}", f"the tools are: {', '.join(sorted(TOOLS))}")
     return [TOOLS[name] for name in names]
 
 
@@ -48,38 +48,54 @@ def of_workspace(workspace: Workspace, names: Iterable[str]) -> list[BaseTool]:
         return workspace.read(path, offset)
 
     def write_file(path: str, text: str) -> str:
-        return f"{workspace.write(path, text)} bytes are in {path}"
+        return f"wrote {workspace.write(path, text)} bytes to {path}"
 
-    there: dict[str, tuple[Callable[..., str], str]] = {
+    descriptions: dict[str, tuple[Callable[..., str], str]] = {
         "list": (
             list_files,
-            "List what is in a directory of the workspace. `path` is relative to the workspace; . is all of it.",
+            "List the entries of a directory. `path` is relative to the workspace; . is the workspace itself.",
         ),
         "read": (
             read_file,
-            "Read a text file of the workspace. `path` is relative to the workspace. "
-            f"At most {MAX_READ} characters are given; with `offset` the text is read from that character on.",
+            "Read a text file. `path` is relative to the workspace. "
+            f"At most {MAX_READ} characters are returned; with `offset`, from that character on.",
         ),
         "write": (
             write_file,
-            "Write a text file in the workspace, in the place of what it held. `path` is relative to the workspace; "
-            "directories are made as needed.",
+            "Write a text file, replacing its content. `path` is relative to the workspace; "
+            "missing directories are created.",
         ),
     }
-    return [StructuredTool.from_function(there[name][0], name=name, description=there[name][1]) for name in names]
+    return [
+        StructuredTool.from_function(function, name=name, description=description)
+        for name in names
+        for function, description in [descriptions[name]]
+    ]
 
 
-def told(failed: BaseTool, error: Exception) -> str:
-    """What the model is told of a tool that failed, so that it can do better."""
+def check_names(tool: BaseTool, arguments: Mapping[str, Any]) -> None:
+    """Raises for an argument that the tool does not have: left out, it would change what the call means."""
+    unknown = [repr(name) for name in arguments if name not in tool.args]
+    if unknown:
+        kind = "argument" if len(unknown) == 1 else "arguments"
+        raise ValueError(f"unknown {kind} {', '.join(unknown)}. {_signature(tool)}")
+
+
+def error_text(tool: BaseTool, error: Exception) -> str:
+    """The error of a tool for the model, so that it can correct its call."""
     if isinstance(error, ValidationError):
         wrong = "; ".join(_wrong(".".join(map(str, each["loc"])), each["type"], each["msg"]) for each in error.errors())
-        return f"{wrong}. {failed.name} takes: {', '.join(failed.args) or 'nothing'}"
+        return f"{wrong}. {_signature(tool)}"
     if isinstance(error, (OSError, ValueError)):
         return str(error)
     return f"{type(error).__name__}: {error}"
 
 
+def _signature(tool: BaseTool) -> str:
+    return f"{tool.name} takes: {', '.join(tool.args) or 'nothing'}"
+
+
 def _wrong(argument: str, kind: str, words: str) -> str:
     if kind == "missing":
-        return f"the argument {argument!r} is missing"
-    return f"the argument {argument!r} is wrong: {words[:1].lower()}{words[1:]}"
+        return f"missing argument {argument!r}"
+    return f"invalid argument {argument!r}: {words[:1].lower()}{words[1:]}"

@@ -13,6 +13,7 @@ What it does is said by the name of the model, so that a test in whatever langua
 | `ends-early` | ends its stream in order after two words |
 | `size-N` | answers with N characters, 50 000 at once |
 | `halves` | sends halves of surrogate pairs |
+| `silent-after` | `echo`, but it says nothing after a tool |
 | `long` | stops at its limit of tokens |
 | `refuse` | refuses to answer |
 | `status-NNN` | fails with that status and the words the real one has for it |
@@ -22,6 +23,9 @@ What it does is said by the name of the model, so that a test in whatever langua
 | `error-midway` | reports an error in the middle of its stream |
 | `leak` | answers with the key it was sent |
 | `web-page`, `other-json`, `whole` | succeeds with what is no stream of a model: a page, another JSON, a whole answer |
+| `raw-call`, `raw-call-cut` | told `call NAME TEXT`, sends TEXT as the arguments; the second reaches its limit then |
+| `raw-error` | told `{"status": …, "body": …, "headers": …}`, it fails with exactly that |
+| `shape-NAME` | streams in a shape that some server uses; `shapes` lists them |
 | `wants-key` | refuses the key that stands for none, and is `echo` for any other |
 
 The key `wrong-key` is refused. As a program it prints `{"port": …}` as its first line and ends with its input.
@@ -35,42 +39,17 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support import dialects, shapes
+from support.dialects import Answer, Asked
+
 PATIENCE = 60.0
-
-
-@dataclass
-class Asked:
-    """One request, in words that are the same for all three."""
-
-    provider: str
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any]
-    messages: list[tuple[str, str]]
-
-    @property
-    def model(self) -> str:
-        """The model that was asked for."""
-        return str(self.body.get("model"))
-
-    @property
-    def key(self) -> str:
-        """The key that came with it."""
-        return self.headers.get("x-api-key") or self.headers.get("authorization", "").removeprefix("Bearer ")
-
-
-@dataclass
-class Answer:
-    """What is said: words, and perhaps a call of a tool."""
-
-    words: list[str] = field(default_factory=list)
-    call: tuple[str, dict[str, Any]] | None = None
-    stop: str = "stop"  # or length, refusal
 
 
 class FakeProvider:
@@ -130,6 +109,11 @@ class _Http(ThreadingHTTPServer):
     # With the library's five, a connection that comes with others waits for a second on a busy machine.
     request_queue_size = 128
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Passes over a connection that the runner has dropped while nothing was asked on it."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 def answer_to(asked: Asked) -> Answer:
     """What a model says that has no trouble."""
@@ -137,7 +121,7 @@ def answer_to(asked: Asked) -> Answer:
     if asked.model == "history":
         return Answer([f"{role}: {text}\n" for role, text in asked.messages])
     if asked.model == "loop":
-        return Answer(call=("list", {}))
+        return Answer(call=("list", "{}"))
     if asked.model == "leak":
         return Answer(["the key is ", asked.key[:5], asked.key[5:], " indeed"])
     if match := re.fullmatch(r"size-(\d+)", asked.model):
@@ -149,10 +133,15 @@ def answer_to(asked: Asked) -> Answer:
         return Answer(["once ", "upon ", "a "], stop="length")
     if asked.model == "refuse":
         return Answer([], stop="refusal")
+    if asked.model == "silent-after" and role == "tool":
+        return Answer()
     if role == "tool":
         return Answer([f"The tool says: {last}"])
+    if asked.model.startswith("raw-call") and (match := re.match(r"call (\S+) (.*)", last, re.DOTALL)):
+        stop = "length" if asked.model == "raw-call-cut" else "stop"
+        return Answer(["I call ", "it."], call=(match[1], match[2]), stop=stop)
     if match := re.match(r"call (\S+) (\{.*\})", last, re.DOTALL):
-        return Answer(["I call ", "it."], call=(match[1], json.loads(match[2])))
+        return Answer(["I call ", "it."], call=(match[1], json.dumps(json.loads(match[2]))))
     return Answer(["You said:", *(f" {word}" for word in last.split(" "))])
 
 
@@ -167,7 +156,7 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
             if kind is None:
                 self._json(404, {"error": f"there is no {self.path}"})
                 return
-            asked = Asked(kind, self.path, headers, body, _messages(kind, body))
+            asked = Asked(kind, self.path, headers, body, dialects.messages(kind, body))
             provider.asked(asked)
             try:
                 self._answer(asked)
@@ -186,9 +175,11 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
             elif model == "rich-429":
                 self._fail(asked, 429, words="You exceeded your current quota, check your plan and billing details.")
             elif model == "too-long":
-                self._fail(asked, 400, words=_TOO_LONG[asked.provider])
+                self._fail(asked, 400, words=dialects.TOO_LONG[asked.provider])
             elif model in _NO_STREAMS:
                 self._send(200, *_NO_STREAMS[model])
+            elif model == "raw-error":
+                self._raw_error(json.loads(asked.messages[-1][1]))
             elif model == "hang":
                 self._wait_for_the_client()
             else:
@@ -199,7 +190,9 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", _TYPES[asked.provider])
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            for number, part in enumerate(_STREAMS[asked.provider](asked, answer)):
+            is_first = [each.model for each in provider.requests].count(asked.model) == 1
+            stream = shapes.stream(asked, is_first=is_first) or dialects.STREAMS[asked.provider](asked, answer)
+            for number, part in enumerate(stream):
                 if number == _MIDWAY[asked.provider] and not self._goes_on(asked):
                     return
                 self._chunk(part)
@@ -218,7 +211,7 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
             elif asked.model == "ends-early":
                 self._chunk(b"")
             elif asked.model == "error-midway":
-                self._chunk(_ERROR_MIDWAY[asked.provider])
+                self._chunk(dialects.ERROR_MIDWAY[asked.provider])
                 self._chunk(b"")
             else:
                 return True
@@ -252,7 +245,12 @@ def _handler(provider: FakeProvider) -> type[BaseHTTPRequestHandler]:
         def _fail(
             self, asked: Asked, status: int, headers: dict[str, str] | None = None, words: str | None = None
         ) -> None:
-            self._json(status, _error(asked, status, words or _WORDS.get(status, "Internal server error")), headers)
+            words = words or dialects.WORDS.get(status, "Internal server error")
+            self._json(status, dialects.error_body(asked, status, words), headers)
+
+        def _raw_error(self, what: dict[str, Any]) -> None:
+            body = what["body"] if isinstance(what["body"], str) else json.dumps(what["body"])
+            self._send(what["status"], what.get("type", "application/json"), body.encode(), what.get("headers"))
 
         def _json(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
             self._send(status, "application/json", json.dumps(body).encode(), headers)
@@ -285,124 +283,6 @@ _NO_STREAMS = {
         b'[{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}',
     ),
 }
-_WORDS = {
-    400: "The request is not valid.",
-    401: "invalid x-api-key",
-    403: "Your key may not use this model.",
-    404: "model not found",
-    429: "This request would exceed your rate limit.",
-    529: "Overloaded",
-}
-_TOO_LONG = {
-    "anthropic": "prompt is too long: 208310 tokens > 200000 maximum",
-    "openai": "This model's maximum context length is 8192 tokens. Your messages resulted in 10010 tokens.",
-    "ollama": "input length exceeds maximum context length",
-}
-_ANTHROPIC_TYPES = {
-    401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error",
-    529: "overloaded_error",
-}  # fmt: skip
-_ERROR_MIDWAY = {
-    "anthropic": b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n',
-    "openai": b'data: {"error":{"message":"The server had an error","type":"server_error"}}\n\n',
-    "ollama": b'{"error":"llama runner process has terminated"}\n',
-}
-
-
-def _error(asked: Asked, status: int, words: str) -> dict[str, Any]:
-    if asked.provider == "anthropic":
-        kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-        return {"type": "error", "error": {"type": kind, "message": words}, "request_id": "req_1"}
-    if asked.provider == "openai":
-        code = {401: "invalid_api_key", 404: "model_not_found"}.get(status)
-        return {"error": {"message": words, "type": "invalid_request_error", "param": None, "code": code}}
-    return {"error": f"model '{asked.model}' not found" if status == 404 else words}
-
-
-def _messages(kind: str, body: dict[str, Any]) -> list[tuple[str, str]]:
-    """Role and text of every message; the result of a tool has the role `tool` with all three."""
-    found = [("system", _text(body["system"]))] if kind == "anthropic" and body.get("system") else []
-    for message in body["messages"]:
-        content = message.get("content")
-        results = [part for part in content if part.get("type") == "tool_result"] if isinstance(content, list) else []
-        found += [("tool", _text(part.get("content"))) for part in results]
-        if not results:
-            found.append((message["role"], _text(content)))
-    return found
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content or ""
-
-
-def _anthropic(asked: Asked, answer: Answer) -> Iterator[bytes]:
-    def event(kind: str, **data: Any) -> bytes:
-        return f"event: {kind}\ndata: {json.dumps({'type': kind} | data)}\n\n".encode()
-
-    usage = {"input_tokens": 11, "output_tokens": 1}
-    message: dict[str, Any] = {
-        "id": "msg_1", "type": "message", "role": "assistant", "model": asked.model, "content": [], "stop_reason": None,
-        "stop_sequence": None, "usage": usage,
-    }  # fmt: skip
-    yield event("message_start", message=message)
-    yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-    for word in answer.words:
-        yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": word})
-    yield event("content_block_stop", index=0)
-    if answer.call:
-        name, arguments = answer.call
-        block = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
-        yield event("content_block_start", index=1, content_block=block)
-        text = json.dumps(arguments)
-        for part in (text[: len(text) // 2], text[len(text) // 2 :]):
-            yield event("content_block_delta", index=1, delta={"type": "input_json_delta", "partial_json": part})
-        yield event("content_block_stop", index=1)
-    reason = {"stop": "tool_use" if answer.call else "end_turn", "length": "max_tokens", "refusal": "refusal"}
-    yield event("ping")
-    delta = {"stop_reason": reason[answer.stop], "stop_sequence": None}
-    yield event("message_delta", delta=delta, usage={"input_tokens": 11, "output_tokens": 7})
-    yield event("message_stop")
-
-
-def _openai(asked: Asked, answer: Answer) -> Iterator[bytes]:
-    def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> bytes:
-        choices = [{"index": 0, "delta": delta, "finish_reason": reason}]
-        body = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": asked.model, "choices": choices}
-        return f"data: {json.dumps(body | more)}\n\n".encode()
-
-    yield chunk({"role": "assistant", "content": ""})
-    for word in answer.words:
-        yield chunk({"content": word})
-    if answer.call:
-        name, arguments = answer.call
-        text = json.dumps(arguments)
-        function: dict[str, Any] = {"name": name, "arguments": text[: len(text) // 2]}
-        yield chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]})
-        yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": text[len(text) // 2 :]}}]})
-    reason = {"stop": "tool_calls" if answer.call else "stop", "length": "length", "refusal": "content_filter"}
-    yield chunk({}, reason[answer.stop])
-    if (asked.body.get("stream_options") or {}).get("include_usage"):
-        yield chunk({}, choices=[], usage={"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18})
-    yield b"data: [DONE]\n\n"
-
-
-def _ollama(asked: Asked, answer: Answer) -> Iterator[bytes]:
-    def line(message: dict[str, Any], **more: Any) -> bytes:
-        body = {"model": asked.model, "created_at": "2026-01-01T00:00:00Z", "done": False}
-        return json.dumps(body | {"message": {"role": "assistant", "content": ""} | message} | more).encode() + b"\n"
-
-    for word in answer.words:
-        yield line({"content": word})
-    if answer.call:
-        name, arguments = answer.call
-        yield line({"tool_calls": [{"function": {"name": name, "arguments": arguments}}]})
-    reason = {"stop": "stop", "length": "length", "refusal": "stop"}
-    yield line({}, done=True, done_reason=reason[answer.stop], total_duration=1, prompt_eval_count=11, eval_count=7)
-
-
-_STREAMS = {"anthropic": _anthropic, "openai": _openai, "ollama": _ollama}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ class _Http(ThreadingHTTPServer):
     daemon_threads = True
     # With the library's five, a connection that comes with others waits for a second on a busy machine.
     request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Passes over a connection that the runner has dropped while nothing was asked on it."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class FakeServer:
