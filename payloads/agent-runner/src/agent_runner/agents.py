@@ -9,7 +9,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-from agent_runner import frozen
+from agent_runner import frozen, imports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,11 +51,8 @@ class Agents:
             raise
 
 
-_importing = threading.Lock()
-
-
 def _import() -> Any:
-    with _importing:  # several at once would only wait for each other, module by module
+    with imports.lock:
         frozen.install_hooks()
         from agent_runner.execution import execute
 

@@ -5,7 +5,7 @@ Each check raises when it fails. They import inside, because importing is part o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -68,29 +68,10 @@ def providers(_root: Path) -> None:
 
 def agent_loop(_root: Path) -> None:
     """A graph runs one whole turn, with a model that needs no network."""
-    import asyncio
+    from agent_runner import rehearsal
 
-    from langchain_core.messages import AIMessageChunk, HumanMessage
-    from langchain_core.runnables import RunnableGenerator
-
-    from agent_runner.conversation import Conversation
-    from agent_runner.graph import answer
-    from agent_runner.models import ModelSpec
-    from agent_runner.redact import Redactor
-
-    class Listener:
-        redactor = Redactor(())
-
-        def say(self, kind: str, data: dict[str, object]) -> None:
-            """Drops the events."""
-
-    async def model(_messages: object) -> AsyncIterator[AIMessageChunk]:
-        yield AIMessageChunk(content="it ")
-        yield AIMessageChunk(content="works", response_metadata={"finish_reason": "stop"})
-
-    conversation = Conversation(RunnableGenerator(model), ModelSpec.of("openai", "none"), [], [], 1, Listener())
-    text = asyncio.run(answer(conversation, [HumanMessage("hello")])).text
-    if text != "it works":
+    text = rehearsal.run()
+    if text != rehearsal.TEXT:
         raise ValueError(f"the agent answered {text!r}")
 
 

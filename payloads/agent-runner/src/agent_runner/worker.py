@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from agent_runner import __version__
+from agent_runner import __version__, warmup
 from agent_runner.config import COMPONENT
 from agent_runner.errors import ConfigError, RunnerError
 from agent_runner.leasing import Leasing
@@ -72,6 +72,7 @@ class Worker:
             if self._become_ready():
                 self._leasing.start()
                 on_ready()
+                warmup.start(self._config, self._is_idle, self._log)
             while not self._stop.wait(self._delay()):
                 self._beat()
         finally:
@@ -128,6 +129,9 @@ class Worker:
             raise _Refused("it forgot this worker at once")
         if self._id is not None:
             self._leasing.registered(self._id)
+
+    def _is_idle(self) -> bool:
+        return not (self._stop.is_set() or self._leasing.is_busy())
 
     def _state(self) -> str:
         return "busy" if self._leasing.is_busy() else "idle"

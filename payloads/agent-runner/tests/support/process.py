@@ -80,10 +80,10 @@ class Process:
         with self._changed:
             return "".join(self._lines)
 
-    def wait_for_log(self, text: str) -> None:
+    def wait_for_log(self, text: str, patience: float = PATIENCE) -> None:
         """Waits until a line of the log has `text`."""
         with self._changed:
-            found = self._changed.wait_for(lambda: any(text in line for line in self._lines), PATIENCE)
+            found = self._changed.wait_for(lambda: any(text in line for line in self._lines), patience)
         assert found, f"{text!r} is not in the log: {self.log()}"
 
     def end(self) -> None:
