@@ -6,12 +6,14 @@ each client, and several clients for each execution.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from agent_runner import proxies
+from agent_runner.errors import Problem
 
 if TYPE_CHECKING:
     import ssl
@@ -39,10 +41,21 @@ _PROXY_VARIABLES: dict[str, tuple[str, ...]] = {
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """The certificates of the system, or those that `SSL_CERT_FILE` or `SSL_CERT_DIR` name."""
+    """The certificates of the system, or those that `SSL_CERT_FILE` or `SSL_CERT_DIR` name; without any, certifi's."""
+    import ssl
+
+    import certifi
     import httpx2
 
-    return httpx2.create_ssl_context()
+    try:
+        context = httpx2.create_ssl_context()
+    except OSError as error:
+        name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+        reason = f"cannot read the certificates in {name}: {error.strerror or error}"
+        raise Problem("certificates_invalid", reason, f"correct {name}; then run `stigmer server restart`") from error
+    if type(context) is ssl.SSLContext and not context.get_ca_certs():  # a small container has none
+        context.load_verify_locations(certifi.where())
+    return context
 
 
 def async_client(spec: ModelSpec) -> httpx2.AsyncClient:

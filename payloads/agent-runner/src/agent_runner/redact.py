@@ -17,7 +17,7 @@ SHORTEST = 8
 # Of an address only the user name and the password are secret; of the others nothing is.
 _ADDRESSES = frozenset((
     "ANTHROPIC_BASE_URL", "ANTHROPIC_API_URL", "OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_PROXY", "OLLAMA_HOST",
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "ANTHROPIC_PROXY",
 ))  # fmt: skip
 _OPEN = frozenset(("NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
 _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY", "OLLAMA_API_KEY")
