@@ -285,7 +285,7 @@ def test_a_lease_that_is_lost_drops_the_work_and_nothing_else(bench: Bench) -> N
     before = len(lost.events)
     bench.server.executions.expire(lost)
     bench.models.wait_until_left()
-    process.wait_for_log("was dropped")
+    process.wait_for_log("its lease was lost")
     assert bench.run("echo", "next").wait().output == {"text": "You said: next"}
     assert len(lost.events) == before
     assert lost.phase == "IN_PROGRESS"

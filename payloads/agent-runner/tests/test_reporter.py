@@ -37,9 +37,9 @@ class Held:
 def test_what_is_said_at_once_goes_together_and_in_order(server: FakeServer) -> None:
     held = Held(server)
     for number in range(500):
-        held.reporter.say("message.delta", {"message": "m-1", "text": f"{number} "})
-    held.reporter.say("message", {"id": "m-1", "text": "secret-4711"})
-    held.reporter.say("message.delta", {"message": "m-2", "text": "other"})
+        held.reporter.emit("message.delta", {"message": "m-1", "text": f"{number} "})
+    held.reporter.emit("message", {"id": "m-1", "text": "secret-4711"})
+    held.reporter.emit("message.delta", {"message": "m-2", "text": "other"})
     held.reporter.completed({"text": "secret-4711"})
     held.join()
     execution = held.execution
@@ -57,7 +57,7 @@ def test_what_is_said_at_once_goes_together_and_in_order(server: FakeServer) -> 
 def test_more_than_a_request_takes_goes_in_several(server: FakeServer) -> None:
     held = Held(server)
     for number in range(20):
-        held.reporter.say("note", {"text": "x" * 200_000, "number": number})
+        held.reporter.emit("note", {"text": "x" * 200_000, "number": number})
     held.reporter.completed({"text": "y" * 900_000})
     held.join()
     assert held.execution.phase == "COMPLETED"
@@ -66,7 +66,7 @@ def test_more_than_a_request_takes_goes_in_several(server: FakeServer) -> None:
 
 def test_an_event_that_is_too_long_loses_its_long_parts(server: FakeServer) -> None:
     held = Held(server)
-    held.reporter.say("message", {"id": "m-1", "text": "ü" * 10, "tool_calls": [{"arguments": "x" * 1000}] * 300})
+    held.reporter.emit("message", {"id": "m-1", "text": "ü" * 10, "tool_calls": [{"arguments": "x" * 1000}] * 300})
     held.reporter.completed({})
     held.join()
     assert held.execution.all("message") == [{"id": "m-1", "text": "ü" * 10, "truncated": True}]
@@ -83,13 +83,13 @@ def test_a_quiet_execution_keeps_its_lease(server: FakeServer) -> None:
 
 def test_what_the_server_refuses_fails_the_execution_and_is_not_sent_for_ever(server: FakeServer) -> None:
     held = Held(server)
-    held.reporter.say("no.such.type", {})
+    held.reporter.emit("no.such.type", {})
     held.join()
     assert held.execution.error is not None
     assert held.execution.error["type"] == "internal"
     assert "no.such.type" in held.execution.error["message"]
     assert held.stops
-    assert any("refuses" in line for line in held.log)
+    assert any("rejected" in line for line in held.log)
 
 
 def test_work_that_does_not_stop_is_given_back_without_it(server: FakeServer) -> None:
@@ -97,7 +97,7 @@ def test_work_that_does_not_stop_is_given_back_without_it(server: FakeServer) ->
     server.executions.call_off(held.execution)
     held.join()  # nobody said that the work has stopped
     assert held.execution.phase == "CANCELLED"
-    held.reporter.say("note", {"text": "late"})
+    held.reporter.emit("note", {"text": "late"})
     held.reporter.completed({"text": "late"})
     assert (held.execution.output, held.execution.events) == (None, [])
 
@@ -114,5 +114,5 @@ def test_a_server_that_is_away_is_not_waited_for_longer_than_there_is_time(serve
     assert away.wait(60)
     held.reporter.interrupt(time.monotonic() + 1)
     held.join()
-    assert any("could not be given back" in line for line in held.log)
+    assert any("cannot report the end of" in line for line in held.log)
     assert held.stops

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_runner import warmup
+from agent_runner import rehearsal, warmup
 from agent_runner.config import Config
 from support.bench import Bench
 from support.process import Runner, config_for
@@ -69,3 +69,9 @@ def test_the_provider_that_is_configured_comes_first(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     assert warmup._in_order(CONFIG) == ["ollama", "openai", "anthropic"]
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai", "ollama"])
+def test_a_rehearsal_goes_through_the_library_of_the_provider(provider: str) -> None:
+    assert rehearsal.run(provider) == rehearsal.TEXT
+    assert rehearsal.run(provider) == rehearsal.TEXT  # nothing is left of the first event loop

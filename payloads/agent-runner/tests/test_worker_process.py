@@ -132,8 +132,8 @@ def test_it_survives_an_outage_and_says_so_once(runner: Runner, server: FakeServ
     server.override = away
     server.wait_for(lambda _request: failing[0] >= 4, after=seen)
     server.override = lambda _request: None
-    process.wait_for_log("the server is back")
-    assert process.log().count("is away") == 1
+    process.wait_for_log("the server is available again")
+    assert process.log().count("is unavailable") == 1
     assert "503: starting" in process.log()
 
 
@@ -141,11 +141,11 @@ def test_it_finds_a_server_that_comes_back_on_the_same_port(runner: Runner, tmp_
     with FakeServer() as first:
         process = runner.supervised(config_for(first.url, tmp_path))
         process.handshake()
-    process.wait_for_log("is away")
+    process.wait_for_log("is unavailable")
     with FakeServer(port=first.port) as second:
         second.wait_for(registration)
         second.wait_for(idle)
-        process.wait_for_log("the server is back")
+        process.wait_for_log("the server is available again")
         assert process.popen.poll() is None
 
 
@@ -162,7 +162,7 @@ def test_a_refused_token_is_a_config_error(runner: Runner, server: FakeServer, t
     process = runner.supervised(config_for(server.url, tmp_path, token="wrong-token-0815"))
     handshake = process.handshake()
     assert handshake["event"] == "failed"
-    assert "refuses the token" in handshake["reason"]
+    assert "rejects the token" in handshake["reason"]
     assert process.wait() == 78
     assert "wrong-token-0815" not in process.log() + str(handshake)
 
@@ -174,7 +174,7 @@ def test_a_token_refused_later_is_a_crash_because_a_restart_brings_the_new_one(
     assert process.handshake()["event"] == "ready"
     server.override = lambda _request: (401, {"error": "no such token"})
     assert process.wait() == 1
-    assert "refuses the token" in process.log()
+    assert "rejects the token" in process.log()
 
 
 @pytest.mark.parametrize(
@@ -279,8 +279,8 @@ def test_from_a_shell_a_server_that_is_late_or_in_trouble_is_waited_for(runner: 
 @pytest.mark.parametrize(
     ("token", "status", "code", "says"),
     [
-        ("wrong-token-0815", None, 78, "refuses the token"),
-        (TOKEN, 404, 1, "does not say which run it belongs to: answer 404: no"),
+        ("wrong-token-0815", None, 78, "rejects the token"),
+        (TOKEN, 404, 1, "does not report its instance: answer 404: no"),
     ],
 )
 def test_from_a_shell_a_refusal_is_not_asked_for_again(

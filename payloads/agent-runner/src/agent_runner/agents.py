@@ -45,9 +45,7 @@ class Agents:
             reporter.stopped()
             raise
         except BaseException as error:
-            reporter.failed(
-                "internal", f"the agent-runner made a mistake: {error!r}", "see its log: `stigmer server logs`"
-            )
+            reporter.failed("internal", f"internal error: {error!r}", "see its log: `stigmer server logs`")
             raise
 
 

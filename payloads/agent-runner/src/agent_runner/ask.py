@@ -60,7 +60,7 @@ class _Printer:
         self._message: str | None = None
         self._is_at_start = True
 
-    def say(self, kind: str, data: dict[str, Any]) -> None:
+    def emit(self, kind: str, data: dict[str, Any]) -> None:
         """Takes an event of the conversation."""
         if kind == "note":
             self.end_line()

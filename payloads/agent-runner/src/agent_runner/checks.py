@@ -67,12 +67,14 @@ def providers(_root: Path) -> None:
 
 
 def agent_loop(_root: Path) -> None:
-    """A graph runs one whole turn, with a model that needs no network."""
+    """An agent runs one whole turn through each provider's library, with an answer from this process."""
     from agent_runner import rehearsal
+    from agent_runner.models import PROVIDERS
 
-    text = rehearsal.run()
-    if text != rehearsal.TEXT:
-        raise ValueError(f"the agent answered {text!r}")
+    for provider in PROVIDERS:
+        text = rehearsal.run(provider)
+        if text != rehearsal.TEXT:
+            raise ValueError(f"the agent answered {text!r} through {provider}")
 
 
 ALL: tuple[Callable[[Path], None], ...] = (

@@ -41,7 +41,7 @@ class Listener(Protocol):
 
     redactor: Redactor
 
-    def say(self, kind: str, data: dict[str, Any]) -> None:
+    def emit(self, kind: str, data: dict[str, Any]) -> None:
         """Takes an event."""
 
 
@@ -107,7 +107,7 @@ class Conversation:
                     raise problem from error
             wait *= 1 + random.random() / 10
             note = f"{problem.reason}; trying again in {wait:.1f} s ({attempt} of {MAX_ATTEMPTS - 1})"
-            self._listener.say("note", {"text": note, "type": problem.kind})
+            self._listener.emit("note", {"text": note, "type": problem.kind})
             await asyncio.sleep(wait)
             attempt += 1
 
@@ -129,7 +129,7 @@ class Conversation:
         self.is_truncated = assembler.is_truncated
         if self.is_truncated:
             note = "the answer ends where its limit of tokens was reached"
-            self._listener.say("note", {"text": note, "type": "max_tokens"})
+            self._listener.emit("note", {"text": note, "type": "max_tokens"})
         return answer
 
     def _check_empty(self, assembler: AnswerAssembler) -> None:
@@ -137,7 +137,7 @@ class Conversation:
         problem = problems.empty_answer(self._spec, assembler)
         if not self._has_run_tools or assembler.is_truncated or assembler.is_loading:
             raise problem
-        self._listener.say("note", {"text": problem.reason, "type": problem.kind})
+        self._listener.emit("note", {"text": problem.reason, "type": problem.kind})
 
     def _report_message(self, answer: AIMessage) -> None:
         text = str(answer.text)
@@ -146,17 +146,17 @@ class Conversation:
             data["tool_calls"] = [
                 {"call": call.id, "name": call.name, "arguments": _reported_arguments(call)} for call in self._calls
             ]
-        self._listener.say("message", data)
+        self._listener.emit("message", data)
 
     def _report_usage(self, usage: tuple[int, int] | None) -> None:
         if usage is not None:
             counts = {"input_tokens": usage[0], "output_tokens": usage[1]}
-            self._listener.say("usage", counts | {"model": self._spec.model, "provider": self._spec.provider})
+            self._listener.emit("usage", counts | {"model": self._spec.model, "provider": self._spec.provider})
 
     async def _run_tool(self, call: ToolCall) -> ToolMessage:
         tool = self._tools.get(call.name)
         arguments = _reported_arguments(call)
-        self._listener.say("tool.started", {"call": call.id, "name": call.name, "arguments": arguments})
+        self._listener.emit("tool.started", {"call": call.id, "name": call.name, "arguments": arguments})
         if call.rejection is not None:
             return self._result(call, call.rejection, is_ok=False)
         if tool is None:
@@ -171,7 +171,7 @@ class Conversation:
         return self._result(call, text, is_ok=is_ok)
 
     def _result(self, call: ToolCall, text: str, *, is_ok: bool) -> ToolMessage:
-        self._listener.say("tool.ended", {"call": call.id, "ok": is_ok, "text": _shortened(text, _MAX_REPORTED)})
+        self._listener.emit("tool.ended", {"call": call.id, "ok": is_ok, "text": _shortened(text, _MAX_REPORTED)})
         return ToolMessage(text, tool_call_id=call.id, name=call.name, status="success" if is_ok else "error")
 
 
@@ -197,7 +197,7 @@ class _TextReporter:
     def _send(self, text: str) -> None:
         for start in range(0, len(text), _MAX_EVENT_TEXT):
             piece = text[start : start + _MAX_EVENT_TEXT]
-            self._listener.say("message.delta", {"message": self.id, "text": piece})
+            self._listener.emit("message.delta", {"message": self.id, "text": piece})
 
 
 def _shortened(text: str, limit: int) -> str:

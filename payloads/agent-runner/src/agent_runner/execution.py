@@ -40,7 +40,7 @@ async def execute(leased: dict[str, Any], config: Config, reporter: Reporter, lo
     except Exception as error:
         log(f"execution {name}: {''.join(traceback.format_exception(error))}")
         hint = "see the log: `stigmer server logs --component agent-runner`"
-        reporter.failed("internal", f"the agent-runner made a mistake: {type(error).__name__}: {error}", hint)
+        reporter.failed("internal", f"internal error: {type(error).__name__}: {error}", hint)
 
 
 async def _run(leased: dict[str, Any], config: Config, reporter: Reporter) -> dict[str, Any]:
@@ -57,7 +57,7 @@ async def _run(leased: dict[str, Any], config: Config, reporter: Reporter) -> di
             raise provider_errors.explain(error, model) or error from error
         raise Problem(
             "timeout",
-            f"there was no answer within the time limit of {agent.timeout:g} seconds",
+            f"timed out after {agent.timeout:g} seconds",
             "ask for less at once, or raise `limits.timeout` of the agent",
         ) from error
 

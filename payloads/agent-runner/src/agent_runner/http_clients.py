@@ -75,6 +75,12 @@ def ollama_settings(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
+def forget() -> None:
+    """Forgets the clients, which belong to the event loop that has used them. The TLS context stays."""
+    _httpx2_client.cache_clear()
+    _httpx_transport.cache_clear()
+
+
 @cache
 def _httpx2_client(proxy: str | None) -> httpx2.AsyncClient:
     import httpx2

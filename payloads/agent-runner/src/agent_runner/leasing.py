@@ -1,7 +1,7 @@
-"""Takes executions from the server, as many at once as there are places, and has each of them worked on.
+"""Leases executions from the server, as many at once as the configuration allows, and runs each of them.
 
-One thread waits for work. What is taken is given to the agents (`agents`, imported with the first execution), and to a
-reporter with a thread of its own; when that ends, the place is free again.
+One thread waits for work. An execution runs in the agents' event loop (`agents`, imported with the first one) and has a
+reporter with a thread of its own; when that ends, the next execution can be leased.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 KINDS = ["agent"]
 WAIT_MS = 20_000
 # A lease carries the message, the definition and what was said before in the session.
-MAX_LEASE = 32 * 1024 * 1024
-_FIRST_RETRY = 0.1
-_LONGEST_RETRY = 2.0
+MAX_LEASE_BYTES = 32 * 1024 * 1024
+_MIN_RETRY_DELAY = 0.1
+_MAX_RETRY_DELAY = 2.0
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
 class Leasing:
-    """The executions that this worker has in work."""
+    """The running executions of this worker."""
 
     def __init__(self, config: Config, client: Client, redactor: Redactor, log: Callable[[str], None]) -> None:
         self._config = config
@@ -57,24 +57,24 @@ class Leasing:
             self._changed.notify_all()
 
     def is_busy(self) -> bool:
-        """Whether something is in work."""
+        """Whether an execution is running."""
         return bool(self._running)
 
     def close(self) -> None:
-        """Takes nothing more."""
+        """Leases no more executions."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
         self._canceller.cancel()
 
     def drain(self, grace: float, limit: float) -> None:
-        """Lets what is in work end within `grace` seconds, and gives the rest back within `limit` seconds in all."""
+        """Waits `grace` seconds for running executions, and reports the rest as interrupted within `limit` seconds."""
         begin = time.monotonic()
         with self._changed:
             if self._changed.wait_for(lambda: not self._running, grace):
                 return
             left = list(self._running.values())
-        self._log(f"{len(left)} executions are not finished, and are given back as interrupted")
+        self._log(f"reporting {len(left)} unfinished executions as interrupted")
         for reporter in left:
             reporter.interrupt(begin + limit)
         with self._changed:
@@ -83,43 +83,43 @@ class Leasing:
     def _wait_for_work(self) -> None:
         delay = 0.0
         while True:
-            worker = self._next_turn(delay)
+            worker = self._wait_for_place(delay)
             if worker is None:
                 return
             begin = time.monotonic()
             try:
-                leased = self._take(worker)
+                leased = self._lease(worker)
             except (Unreachable, ValueError, KeyError, TypeError):
                 leased = None
-            # Who answers at once that there is nothing would be asked without a pause.
+            # A server that answers at once without work must not be asked without a pause.
             is_early = leased is None and time.monotonic() - begin < WAIT_MS / 2000
-            delay = min(max(delay * 2, _FIRST_RETRY), _LONGEST_RETRY) if is_early else 0.0
-            # What comes while this worker goes is given back with everything else when it deregisters.
+            delay = min(max(delay * 2, _MIN_RETRY_DELAY), _MAX_RETRY_DELAY) if is_early else 0.0
+            # An execution leased while this worker stops is interrupted when it deregisters.
             if leased is not None and not self._is_stopping:
                 self._begin(leased)
 
-    def _next_turn(self, delay: float) -> str | None:
-        """Waits for `delay` seconds and for a free place. The id to ask with; None when this worker stops."""
+    def _wait_for_place(self, delay: float) -> str | None:
+        """Waits for `delay` seconds and for a free place. The worker's id; None when this worker stops."""
         with self._changed:
             if delay:
                 # A server that has restarted knows this worker as soon as it has registered again.
                 known = self._worker
                 self._changed.wait_for(lambda: self._is_stopping or self._worker != known, delay)
-            self._changed.wait_for(self._may_take)
+            self._changed.wait_for(self._can_lease)
             return None if self._is_stopping else self._worker
 
-    def _may_take(self) -> bool:
+    def _can_lease(self) -> bool:
         has_place = self._worker is not None and len(self._running) < self._config.executions
         return self._is_stopping or has_place
 
-    def _take(self, worker: str) -> dict[str, Any] | None:
-        """An execution, or None after a while. What the server cannot say now, it is asked for again."""
+    def _lease(self, worker: str) -> dict[str, Any] | None:
+        """An execution, or None if there is none within `WAIT_MS`. Raises for an unexpected response."""
         status, answer = self._client.request(
             "POST",
             f"/v1/workers/{worker}/lease",
             {"kinds": KINDS, "wait_ms": WAIT_MS},
             timeout=WAIT_MS / 1000 + 10,
-            max_bytes=MAX_LEASE,
+            max_bytes=MAX_LEASE_BYTES,
             canceller=self._canceller,
         )
         if status == 204:
@@ -128,7 +128,7 @@ class Leasing:
             raise ValueError(f"answer {status}")
         names = answer["lease"], answer["execution"]["id"]
         if not all(isinstance(name, str) and name and _ID_CHARACTERS.issuperset(name) for name in names):
-            raise ValueError("an id that is none")
+            raise ValueError("invalid id in the lease")
         known: dict[str, Any] = {"lease_ms": int(answer["lease_ms"]), "definition": {}, "history": []} | answer
         return known
 
@@ -138,10 +138,10 @@ class Leasing:
         with self._changed:
             self._running[lease] = reporter
         threading.Thread(
-            target=self._see_through, args=(lease, reporter, leased), name=f"execution {execution}", daemon=True
+            target=self._run_execution, args=(lease, reporter, leased), name=f"execution {execution}", daemon=True
         ).start()
 
-    def _see_through(self, lease: str, reporter: Reporter, leased: dict[str, Any]) -> None:
+    def _run_execution(self, lease: str, reporter: Reporter, leased: dict[str, Any]) -> None:
         try:
             stop = self._start_work(reporter, leased)
             reporter.run(stop)
@@ -154,12 +154,12 @@ class Leasing:
         try:
             with self._importing:
                 if self._agents is None:
-                    # With the first execution: a worker that has nothing to do needs none of it.
+                    # Not before the first execution: an idle worker needs no event loop.
                     from agent_runner.agents import Agents
 
                     self._agents = Agents(self._config, self._log)
             stop: Callable[[], None] = self._agents.start(leased, reporter)
             return stop
         except Exception as error:
-            reporter.failed("internal", f"the execution cannot be begun: {error!r}")
+            reporter.failed("internal", f"cannot start the execution: {error!r}")
             return lambda: None

@@ -30,13 +30,13 @@ MAX_OUTPUT = 1000 * 1024
 _MAX_BATCH = 512 * 1024
 _MAX_DELTA = 16 * 1024
 # How long work that was told to stop may take before the lease is given back without it.
-_STOP_PATIENCE = 2.0
+_STOP_GRACE = 2.0
 # What is left of the time for saying the last thing.
 _RESERVE = 0.5
-_FIRST_RETRY = 0.1
-_LONGEST_RETRY = 2.0
+_MIN_RETRY_DELAY = 0.1
+_MAX_RETRY_DELAY = 2.0
 
-_GONE = "gone"
+_LOST = "lost"
 _CANCELLED = "cancelled"
 _INTERRUPTED = "interrupted"
 
@@ -63,26 +63,26 @@ class Reporter:
         self._deadline = float("inf")
         self._failures = 0
 
-    def say(self, kind: str, data: dict[str, Any]) -> None:
+    def emit(self, kind: str, data: dict[str, Any]) -> None:
         """Something happened."""
         data = _bounded(self.redactor.value(data))
         with self._changed:
-            if self._end is None and self._why is None and not self._joined(kind, data):
+            if self._end is None and self._why is None and not self._merge(kind, data):
                 self._pending.append((kind, data))
                 self._changed.notify_all()
 
     def completed(self, output: dict[str, Any]) -> None:
         """The execution came to its end."""
-        self._ends("complete", {"output": self.redactor.value(output)})
+        self._set_end("complete", {"output": self.redactor.value(output)})
 
     def failed(self, kind: str, message: str, hint: str | None = None) -> None:
         """The execution came to an error. `kind` is one of the words that docs/agents.md lists."""
         error = {"type": kind, "message": message} | ({} if hint is None else {"hint": hint})
-        self._ends("fail", {"error": self.redactor.value(error)})
+        self._set_end("fail", {"error": self.redactor.value(error)})
 
     def stopped(self) -> None:
         """The work has stopped because it was told to."""
-        self._ends("fail", {"error": {"type": "internal", "message": "the work stopped, and nobody had asked for it"}})
+        self._set_end("fail", {"error": {"type": "internal", "message": "the execution stopped unexpectedly"}})
 
     def interrupt(self, deadline: float) -> None:
         """The process ends: what is not finished by now is given back before `deadline` (monotonic)."""
@@ -97,19 +97,19 @@ class Reporter:
             last = 0.0
             while not self._is_over():
                 with self._changed:
-                    self._changed.wait_for(self._has_news, self._beat)
+                    self._changed.wait_for(self._has_events, self._beat)
                     self._changed.wait_for(self._is_over, max(last + BATCH - time.monotonic(), 0))
                 if not self._is_over():
                     last = time.monotonic()
                     self._heartbeat()
             if self._end is None:
                 stop_work()
-                self._wind_up()
-            self._conclude()
+                self._wait_for_stop()
+            self._send_end()
         finally:
             stop_work()
 
-    def _joined(self, kind: str, data: dict[str, Any]) -> bool:
+    def _merge(self, kind: str, data: dict[str, Any]) -> bool:
         """Text that follows text which is not on its way yet goes with it."""
         if kind != "message.delta" or not self._pending:
             return False
@@ -119,23 +119,23 @@ class Reporter:
         last["text"] += data["text"]
         return True
 
-    def _ends(self, how: str, what: dict[str, Any]) -> None:
+    def _set_end(self, how: str, what: dict[str, Any]) -> None:
         with self._changed:
             if self._end is None and self._why is None:
                 self._end = how, what
             self._is_done = True
             self._changed.notify_all()
 
-    def _has_news(self) -> bool:
+    def _has_events(self) -> bool:
         return bool(self._pending) or self._is_over()
 
     def _is_over(self) -> bool:
         return self._end is not None or self._why is not None
 
-    def _wind_up(self) -> None:
+    def _wait_for_stop(self) -> None:
         """The work was told to stop. The lease is kept until it has, or for a while."""
-        patience = min(time.monotonic() + _STOP_PATIENCE, self._deadline - _RESERVE)
-        while self._why != _GONE and not self._is_done and time.monotonic() < patience:
+        patience = min(time.monotonic() + _STOP_GRACE, self._deadline - _RESERVE)
+        while self._why != _LOST and not self._is_done and time.monotonic() < patience:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_done, min(self._beat, max(patience - time.monotonic(), 0)))
             if not self._is_done and time.monotonic() < patience:
@@ -143,13 +143,13 @@ class Reporter:
         if self._why == _CANCELLED:
             self._end = "cancelled", {}
         elif self._why == _INTERRUPTED:
-            message = "the agent-runner was stopped in the middle of it"
-            hint = f"`stigmer execution resume {self._execution}` asks again"
+            message = "the agent-runner was stopped during the execution"
+            hint = f"run `stigmer execution resume {self._execution}` to retry"
             self._end = "fail", {"error": {"type": "interrupted", "message": message, "hint": hint}}
 
-    def _conclude(self) -> None:
+    def _send_end(self) -> None:
         """Sends what is left, and the end."""
-        while self._why != _GONE and self._end is not None:
+        while self._why != _LOST and self._end is not None:
             events = self._take()
             if self._pending:
                 self._post("heartbeat", {"events": events})
@@ -185,8 +185,8 @@ class Reporter:
             self._pause(str(error))
             return None
         if status == 410:
-            self._log(f"execution {self._execution} is not held by this worker any more, and was dropped")
-            self._give_up()
+            self._log(f"dropped execution {self._execution}: its lease was lost")
+            self._mark_lost()
         elif status in (400, 409, 413):
             self._refused(f"answer {status}: {answer.get('error') if isinstance(answer, dict) else ''}")
         elif status != 200:
@@ -201,30 +201,30 @@ class Reporter:
         self._failures = 0
         return status
 
-    def _give_up(self) -> None:
+    def _mark_lost(self) -> None:
         with self._changed:
-            self._why = _GONE
+            self._why = _LOST
 
     def _refused(self, why: str) -> None:
         """A mistake of ours; the server would refuse it for ever. The execution fails, without what was refused."""
-        self._log(f"execution {self._execution}: the server refuses what is reported: {why}")
+        self._log(f"execution {self._execution}: the server rejected its events: {why}")
         if not self._numbered and self._end is not None and self._end[0] == "fail":
-            self._give_up()  # then the lease runs out
+            self._mark_lost()  # then the lease runs out
             return
         with self._changed:
             self._pending.clear()
             self._last_n -= len(self._numbered)
             self._numbered.clear()
-            message = f"the server refuses what the agent-runner reports: {why}"
+            message = f"the server rejected the events of the execution: {why}"
             self._end = "fail", {"error": {"type": "internal", "message": message}}
 
     def _pause(self, why: str) -> None:
         """The server is away, and comes back or not; the worker's own heartbeats say so in the log."""
         if time.monotonic() >= self._deadline:
-            self._log(f"execution {self._execution} could not be given back: {why}")
-            self._give_up()
+            self._log(f"cannot report the end of execution {self._execution}: {why}")
+            self._mark_lost()
             return
-        pause = min(_FIRST_RETRY * 2 ** min(self._failures, 8), _LONGEST_RETRY)
+        pause = min(_MIN_RETRY_DELAY * 2 ** min(self._failures, 8), _MAX_RETRY_DELAY)
         self._failures += 1
         before = self._why
         with self._changed:

@@ -43,8 +43,6 @@ _PROVIDER_MODULES = {
     "openai": ("openai", "tiktoken", "langchain_openai", "agent_runner.chat_openai"),
     "ollama": ("ollama", "langchain_ollama", "agent_runner.chat_ollama"),
 }
-# Nothing is sent there.
-_ADDRESS = "http://127.0.0.1:9"
 
 
 def start(config: Config, is_wanted: Callable[[], bool], log: Callable[[str], None]) -> threading.Thread:
@@ -80,11 +78,10 @@ def _steps(config: Config) -> Iterator[Callable[[], object]]:
     yield frozen.install_hooks
     for name in _MODULES:
         yield partial(importlib.import_module, name)
-    yield _rehearse
     for provider in _in_order(config):
         for name in _PROVIDER_MODULES[provider]:
             yield partial(importlib.import_module, name)
-        yield partial(_make_model, provider)
+        yield partial(_rehearse, provider)
 
 
 def _in_order(config: Config) -> list[str]:
@@ -95,21 +92,7 @@ def _in_order(config: Config) -> list[str]:
     return sorted(KEY_VARIABLES, key=lambda name: (name != chosen, not os.environ.get(KEY_VARIABLES[name])))
 
 
-def _make_model(provider: str) -> None:
-    """Makes a model with tools, which builds what is built once: its classes, its clients, the TLS context."""
-    from pathlib import Path
-
-    from agent_runner import providers, tools
-    from agent_runner.models import ModelSpec
-    from agent_runner.spec import TOOLS
-    from agent_runner.workspace import Workspace
-
-    spec = ModelSpec.of(provider, "none", _ADDRESS)
-    providers.bound(providers.chat_model(spec), spec, tools.of_workspace(Workspace(Path()), TOOLS))
-
-
-def _rehearse() -> None:
-    """Runs the graph once, with a model that needs no provider."""
+def _rehearse(provider: str) -> None:
     from agent_runner import rehearsal
 
-    rehearsal.run()
+    rehearsal.run(provider)

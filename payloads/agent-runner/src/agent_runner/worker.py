@@ -1,4 +1,4 @@
-"""The worker's conversation with the server: register, heartbeat, register again, drain, deregister.
+"""The worker's requests to the server: register, heartbeat, register again, drain, deregister.
 
 It runs in one thread of its own and knows nothing of signals, streams or processes; `process` tells it when to stop.
 What it works on is the business of `leasing`, in other threads.
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 REQUEST_TIMEOUT = 2.0
 # The whole drain must fit into the five seconds that the protocol gives after the supervisor is gone.
 DRAIN_TIMEOUT = 1.0
-# For what is in work: seconds to end by itself, and seconds until the rest was given back.
+# For running executions: seconds to finish, and seconds to report the rest as interrupted.
 DRAIN_GRACE = 2.0
 DRAIN_REST = 1.2
-# When nobody is there any more who would wait.
-HASTY_REST = 0.3
-STARTUP_PATIENCE = 10.0
-_FIRST_RETRY = 0.02
-_LONGEST_RETRY_AT_START = 0.5
-_LONGEST_RETRY = 2.0
+# The same when the supervisor is gone.
+DRAIN_REST_AT_ONCE = 0.3
+STARTUP_TIMEOUT = 10.0
+_MIN_RETRY_DELAY = 0.02
+_MAX_RETRY_DELAY_AT_START = 0.5
+_MAX_RETRY_DELAY = 2.0
 _SERVER_LOG = "see its log with 'stigmer server logs --component stigmer-server'"
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 
@@ -60,7 +60,7 @@ class Worker:
         self._failures = 0
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Asks for a drain. `run` returns when it is done. `at_once`: what is in work is not waited for."""
+        """Asks for a drain. `run` returns when it is done. `at_once`: running executions are not waited for."""
         if at_once:
             self._grace = 0.0
         self._stop.set()
@@ -74,20 +74,20 @@ class Worker:
                 on_ready()
                 warmup.start(self._config, self._is_idle, self._log)
             while not self._stop.wait(self._delay()):
-                self._beat()
+                self._keep_alive()
         finally:
             self._drain()
 
     def _become_ready(self) -> bool:
         """Registers and heartbeats once. The server may be a moment behind us, so silence is waited out for a while."""
-        give_up = time.monotonic() + STARTUP_PATIENCE
-        delay = _FIRST_RETRY
+        give_up = time.monotonic() + STARTUP_TIMEOUT
+        delay = _MIN_RETRY_DELAY
         while not self._stop.is_set():
             try:
-                self._enter()
+                self._register_and_heartbeat()
                 return True
             except (Unreachable, _Refused) as error:
-                if delay == _FIRST_RETRY:
+                if delay == _MIN_RETRY_DELAY:
                     self._log(f"waiting for the server at {self._config.server_url}: {error}")
                 if time.monotonic() + delay > give_up:
                     raise RunnerError(
@@ -95,38 +95,38 @@ class Worker:
                         _SERVER_LOG,
                     ) from error
             self._stop.wait(delay)
-            delay = min(delay * 2, _LONGEST_RETRY_AT_START)
+            delay = min(delay * 2, _MAX_RETRY_DELAY_AT_START)
         return False
 
-    def _beat(self) -> None:
+    def _keep_alive(self) -> None:
         try:
             if self._id is None or not self._heartbeat(self._state()):
                 self._id = None
-                self._enter()
-                self._log(f"the server did not know this worker; registered again as {self._id}")
+                self._register_and_heartbeat()
+                self._log(f"registered again as {self._id}: the server did not know this worker")
         except ConfigError as error:
             # It was right when we started, so a restart, which brings the config of today, will help.
             raise RunnerError(error.reason, error.hint) from error
         except (Unreachable, _Refused) as error:
-            # Said once per outage: a server that is away for an hour must not fill the log.
+            # Logged once per outage: a server that is unavailable for an hour must not fill the log.
             if self._failures == 0:
-                self._log(f"the server at {self._config.server_url} is away ({error}); trying again until it is back")
+                self._log(f"the server at {self._config.server_url} is unavailable ({error}); retrying")
             self._failures += 1
             return
         if self._failures:
             self._failures = 0
-            self._log("the server is back")
+            self._log("the server is available again")
 
     def _delay(self) -> float:
         if self._failures == 0:
             return self._interval
         doubled: float = self._interval * 2 ** min(self._failures - 1, 16)
-        return min(doubled, max(self._interval, _LONGEST_RETRY))
+        return min(doubled, max(self._interval, _MAX_RETRY_DELAY))
 
-    def _enter(self) -> None:
+    def _register_and_heartbeat(self) -> None:
         self._register()
         if not self._heartbeat(self._state()):
-            raise _Refused("it forgot this worker at once")
+            raise _Refused("it does not know the worker that it has just registered")
         if self._id is not None:
             self._leasing.registered(self._id)
 
@@ -146,9 +146,9 @@ class Worker:
             raise _Refused(_problem(status, answer))
         identity, interval = (answer.get(key) if isinstance(answer, dict) else None for key in ("id", "heartbeat_ms"))
         if not isinstance(identity, str) or not identity or not _ID_CHARACTERS.issuperset(identity):
-            raise _Refused("it gave no usable worker id")
+            raise _Refused("invalid worker id in the response")
         if type(interval) is not int or interval < 1:
-            raise _Refused("it gave no usable heartbeat_ms")
+            raise _Refused("invalid heartbeat_ms in the response")
         self._id, self._interval = identity, interval / 1000
 
     def _instance_of_server(self) -> str:
@@ -156,14 +156,14 @@ class Worker:
         self._end_if_rejected(
             status,
             answer,
-            "does not say which run it belongs to",
+            "does not report its instance",
             "compare --server with the url of 'stigmer server status'",
         )
         if status != 200:
             raise _Refused(_problem(status, answer))
         instance = answer.get("instance") if isinstance(answer, dict) else None
         if not isinstance(instance, str) or not instance:
-            raise _Refused("it gave no usable instance")
+            raise _Refused("invalid instance in the response")
         return instance
 
     def _end_if_rejected(self, status: int, answer: object, what: str, hint: str) -> None:
@@ -181,7 +181,7 @@ class Worker:
         return True
 
     def _drain(self) -> None:
-        """Ends what is in work and says goodbye. Nobody listening is no reason to stay."""
+        """Ends the running executions and deregisters. An unavailable server is no reason to stay."""
         self._leasing.close()
         if self._id is None:
             return
@@ -190,13 +190,13 @@ class Worker:
         try:
             self._request("POST", f"/v1/workers/{identity}/heartbeat", {"state": "draining"}, DRAIN_TIMEOUT)
         except (Unreachable, RunnerError) as error:
-            self._log(f"could not say that it is draining: {error}")
+            self._log(f"cannot report that the worker is draining: {error}")
         grace = max(self._grace - (time.monotonic() - begin), 0)
-        self._leasing.drain(grace, grace + (DRAIN_REST if self._grace else HASTY_REST))
+        self._leasing.drain(grace, grace + (DRAIN_REST if self._grace else DRAIN_REST_AT_ONCE))
         try:
             self._request("DELETE", f"/v1/workers/{identity}", None, DRAIN_TIMEOUT)
         except (Unreachable, RunnerError) as error:
-            self._log(f"could not deregister: {error}")
+            self._log(f"cannot deregister: {error}")
 
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None, timeout: float = REQUEST_TIMEOUT
@@ -204,7 +204,7 @@ class Worker:
         status, answer = self._client.request(method, path, body, timeout=timeout)
         if status == 401:
             raise ConfigError(
-                f"the server at {self._config.server_url} refuses the token",
+                f"the server at {self._config.server_url} rejects the token",
                 "another stigmer may be listening there; run 'stigmer server status'",
             )
         return status, answer
