@@ -3,6 +3,10 @@
 The main thread waits on one pipe. Everything that can end the process writes one byte to it: a signal (its number,
 written by the interpreter's own handler, so it works where a Python handler would have to wait), the end of standard
 input, the end of the worker. That is the same on every operating system.
+
+The interpreter is not finalized, because threads are running to the end: they wait for the server, load libraries, work
+on executions. Finalization unwinds the stack of a thread that returns to the interpreter from native code; a library in
+Rust or C++ then aborts the process. It also waits for the threads of `asyncio.to_thread`, however long they take.
 """
 
 from __future__ import annotations
@@ -20,9 +24,9 @@ from agent_runner.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import Any
+    from typing import Any, NoReturn
 
-# Leaves half a second of the protocol's five for the interpreter to end.
+# Leaves half a second of the protocol's five for the process to exit.
 DRAIN_LIMIT = 4.5
 _LIFELINE_CUT = b"\x00"
 _WORKER_ENDED = b"\xff"
@@ -69,7 +73,7 @@ def _failed(descriptor: int, error: RunnerError) -> int:
     return error.exit_code
 
 
-def _run(settings: config.Config, handshake: _Handshake | None, *, watch_stdin: bool) -> int:
+def _run(settings: config.Config, handshake: _Handshake | None, *, watch_stdin: bool) -> NoReturn:
     ends, end = os.pipe()
     _catch_signals(end)
     if watch_stdin:
@@ -94,7 +98,9 @@ def _run(settings: config.Config, handshake: _Handshake | None, *, watch_stdin: 
     thread.join(DRAIN_LIMIT)
     if thread.is_alive():
         stdio.log(f"not drained within {DRAIN_LIMIT:g} s; leaving")
-    return _conclude(problems, handshake)
+    code = _conclude(problems, handshake)
+    stdio.flush()
+    os._exit(code)
 
 
 def _conclude(problems: list[BaseException], handshake: _Handshake | None) -> int:
@@ -106,7 +112,10 @@ def _conclude(problems: list[BaseException], handshake: _Handshake | None) -> in
     if not isinstance(error, RunnerError):
         if handshake:
             handshake.failed(f"internal error: {error!r}", None)
-        raise error
+        import traceback
+
+        stdio.log(f"internal error: {''.join(traceback.format_exception(error))}")
+        return 1
     if handshake:
         handshake.failed(error.reason, error.hint)
     stdio.log(error.render())
