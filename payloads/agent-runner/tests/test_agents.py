@@ -68,7 +68,7 @@ def test_a_tool_that_cannot_says_so_to_the_model(bench: Bench) -> None:
     missing = bench.run("echo", 'call read {"offset": 1}', tools=["read"])
     appending = bench.run("echo", 'call write {"path": "a", "text": "b", "mode": "append"}', tools=["write"])
     unknown = bench.run("echo", 'call fly {"to": "the moon"}', tools=["read"])
-    bench.start(agents={"executions": 8, "model": None})
+    bench.start(settings={"executions": 8, "model": None})
     for execution, says in [
         (escapes, "not inside the workspace"),
         (absolute, "not inside the workspace"),

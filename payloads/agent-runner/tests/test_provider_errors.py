@@ -66,7 +66,7 @@ def test_errors_are_what_their_types_codes_and_words_say(bench: Bench) -> None:
         bench.run("raw-error", json.dumps({"status": status, "body": body}), provider)
         for provider, status, body, _, _ in cases
     ]
-    bench.start(agents={"executions": 16, "model": None}, environment=KEYS)
+    bench.start(settings={"executions": 16, "model": None}, environment=KEYS)
     for execution, (provider, status, body, kind, words) in zip(running, cases, strict=True):
         execution.wait()
         assert execution.error is not None
@@ -126,7 +126,7 @@ def test_a_proxy_that_cannot_be_used_harms_nobody_who_needs_none(bench: Bench) -
         for provider in ("anthropic", "openai", "ollama")
     ]
     local = [bench.run("echo", "hi", provider) for provider in ("anthropic", "openai", "ollama")]
-    bench.start(agents={"executions": 6, "model": None}, environment=KEYS | variables)
+    bench.start(settings={"executions": 6, "model": None}, environment=KEYS | variables)
     for execution in needing:
         execution.wait()
         assert execution.error is not None
@@ -148,7 +148,7 @@ def test_an_excluded_host_is_asked_directly_whichever_variable_excludes_it(bench
             for host in ("excluded", "other")
         )
         names = {"HTTP_PROXY": proxy.url, "NO_PROXY": "excluded.invalid", "no_proxy": "localhost"}
-        bench.start(agents={"executions": 6, "model": None}, environment=KEYS | names)
+        bench.start(settings={"executions": 6, "model": None}, environment=KEYS | names)
         for execution in other:
             execution.wait()
         for execution in excluded:

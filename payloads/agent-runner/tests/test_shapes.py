@@ -20,7 +20,7 @@ def files(bench: Bench, execution: Execution) -> dict[str, str]:
 
 
 def start(bench: Bench, count: int) -> None:
-    bench.start(agents={"executions": count, "model": None}, environment=KEYS)
+    bench.start(settings={"executions": count, "model": None}, environment=KEYS)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

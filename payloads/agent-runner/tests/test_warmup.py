@@ -18,7 +18,7 @@ LONG = 180.0
 LOADED = "loaded the libraries of agents"
 CONFIG = Config(
     instance=None, server_url="http://127.0.0.1:1", token="t", work_dir="/", heartbeat_ms=20, environment={},
-    agents={"executions": 1, "model": {"provider": "ollama", "name": "m"}},
+    settings={"executions": 1, "model": {"provider": "ollama", "name": "m"}},
 )  # fmt: skip
 
 
