@@ -1,9 +1,9 @@
 """A small HTTP/1.1 client for the server on this machine.
 
-It is written here because of its import time, not for want of a library: `http.client` brings TLS and the mail parser,
-and doubles the time of the worker's imports; `h11` adds two thirds. General clients also obey the proxy variables of
-the environment, which must never see a loopback request. The worker needs JSON both ways, a connection that is kept
-alive, and an answer or a reason within a time limit.
+It is written here because of its import time, not for want of a library: `http.client` imports TLS and the mail parser
+and doubles the time of the worker's imports (docs/decisions/0021-http-client-of-the-agent-runner.md). General clients
+also obey the proxy variables of the environment, which must never see a loopback request. The worker needs JSON both
+ways, a connection that is kept alive, and an answer or a reason within a time limit.
 """
 
 from __future__ import annotations
