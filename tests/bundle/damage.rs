@@ -63,7 +63,7 @@ fn a_flipped_byte_is_detected_and_named_wherever_it_is() {
     }
     // Each frame, at both ends.
     for (number, frame) in index.components[0].frames.iter().enumerate() {
-        let begin = start + usize::try_from(frame.at).unwrap();
+        let begin = start + usize::try_from(frame.offset.get()).unwrap();
         for at in [begin, begin + usize::try_from(frame.len).unwrap() - 1] {
             let (code, said) = subject.flipped(at);
             assert_eq!(code, 1, "byte {at}: {said}");
@@ -94,15 +94,15 @@ fn all_bad_frames_and_all_lost_files_are_reported() {
     let frames = &index.components[0].frames;
     let (code, said) = subject.with(|bytes| {
         for frame in frames {
-            bytes[subject.bundle.start + usize::try_from(frame.at).unwrap()] ^= 1;
+            bytes[subject.bundle.start + usize::try_from(frame.offset.get()).unwrap()] ^= 1;
         }
     });
     assert_eq!(code, 1);
     for number in 0..frames.len() {
         assert!(said.contains(&format!("frame {number}: ")), "{said}");
     }
-    for (path, _, size, ..) in index.components[0].files() {
-        assert_eq!(said.contains(&format!("lost: {path}\n")), size != 0, "{path}: {said}");
+    for file in index.components[0].files() {
+        assert_eq!(said.contains(&format!("lost: {}\n", file.path)), file.size != 0, "{}: {said}", file.path);
     }
 }
 
@@ -114,7 +114,7 @@ fn a_cut_off_carrier_is_damaged_and_not_bare() {
     let footer = subject.bundle.end - FOOTER;
     let mut ends = vec![start, start + 16, footer, footer + 8, footer + FOOTER];
     for frame in &index.components[0].frames {
-        ends.push(start + usize::try_from(frame.at + frame.len).unwrap());
+        ends.push(start + usize::try_from((frame.offset + frame.len).get()).unwrap());
     }
     for end in ends {
         for len in [end - 1, end, end + 1] {
@@ -162,7 +162,7 @@ fn a_damaged_carrier_gives_nothing_out() {
     let index = index_of(&subject.path);
     let last = index.components[0].frames.last().expect("a frame");
     let mut bytes = subject.bytes.clone();
-    bytes[subject.bundle.start + usize::try_from(last.at).unwrap()] ^= 1;
+    bytes[subject.bundle.start + usize::try_from(last.offset.get()).unwrap()] ^= 1;
     std::fs::write(&subject.path, bytes).expect("written");
     let left = |dir: &Path| std::fs::read_dir(dir).expect("a directory").count();
     let before = left(subject.dir.path());

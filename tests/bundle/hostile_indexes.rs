@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::Path;
 use stigmer::bundle::{
-    BundleError, Carrier, Component, Digest, Entry, EntryKind, Frame, Index, Limits, Slot, TreePath,
-    compress, fuzzing,
+    BundleError, BundleOffset, Carrier, Component, ContentOffset, Digest, Entry, EntryKind, Frame, Index,
+    Limits, Slot, TreePath, compress, fuzzing,
 };
 
 const CONTENT: &[u8] = b"#!/bin/sh\nexit 0\n";
@@ -16,7 +16,12 @@ fn sound() -> (Component, Vec<u8>) {
     let frame = compress(CONTENT, 3).expect("a frame");
     let file = |path: &str, exec| Entry {
         path: TreePath::new(path).expect("a path"),
-        kind: EntryKind::File { exec, size: CONTENT.len() as u64, at: 0, blake3: Digest::of(CONTENT) },
+        kind: EntryKind::File {
+            exec,
+            size: CONTENT.len() as u64,
+            offset: ContentOffset::ZERO,
+            blake3: Digest::of(CONTENT),
+        },
     };
     let component = Component {
         name: "hello".into(),
@@ -25,7 +30,7 @@ fn sound() -> (Component, Vec<u8>) {
         entrypoint: TreePath::new("run").expect("a path"),
         entries: vec![file("copy", false), file("run", true)],
         frames: vec![Frame {
-            at: 16,
+            offset: BundleOffset::new(16),
             len: frame.len() as u64,
             raw: CONTENT.len() as u64,
             blake3: Digest::of(&frame),
@@ -121,9 +126,9 @@ fn size_of(entry: &mut Entry) -> &mut u64 {
     }
 }
 
-fn place_of(entry: &mut Entry) -> &mut u64 {
+fn offset_of(entry: &mut Entry) -> &mut ContentOffset {
     match &mut entry.kind {
-        EntryKind::File { at, .. } => at,
+        EntryKind::File { offset, .. } => offset,
         _ => panic!("a file"),
     }
 }
@@ -131,16 +136,19 @@ fn place_of(entry: &mut Entry) -> &mut u64 {
 #[test]
 fn sizes_and_places_that_cannot_be() {
     spoilt(|c| *size_of(&mut c.entries[0]) = u64::MAX, "outside the frames");
-    spoilt(|c| *place_of(&mut c.entries[0]) = u64::MAX, "outside the frames");
+    spoilt(|c| *offset_of(&mut c.entries[0]) = ContentOffset::new(u64::MAX), "outside the frames");
     spoilt(|c| *size_of(&mut c.entries[0]) = 5, "overlaps another");
     spoilt(
         |c| {
             *size_of(&mut c.entries[0]) = 0;
-            *place_of(&mut c.entries[0]) = 3;
+            *offset_of(&mut c.entries[0]) = ContentOffset::new(3);
         },
         "outside the frames",
     );
-    spoilt(|c| c.entries.iter_mut().for_each(|e| *place_of(e) = 1), "outside the frames");
+    spoilt(
+        |c| c.entries.iter_mut().for_each(|e| *offset_of(e) = ContentOffset::new(1)),
+        "outside the frames",
+    );
     spoilt(
         |c| {
             for entry in &mut c.entries {
@@ -152,7 +160,7 @@ fn sizes_and_places_that_cannot_be() {
     spoilt(|c| c.frames[0].raw = 0, "impossible size");
     spoilt(|c| c.frames[0].raw = Limits::FRAME_RAW + 1, "impossible size");
     spoilt(|c| c.frames[0].len = 0, "impossible size");
-    spoilt(|c| c.frames[0].at = 0, "frame 0 begins at");
+    spoilt(|c| c.frames[0].offset = BundleOffset::ZERO, "frame 0 begins at");
     spoilt(|c| c.frames[0].len = u64::MAX, "64 bits");
     spoilt(|c| c.frames[0].len += 1, "its frames take");
     spoilt(|c| c.frames.push(c.frames[0]), "frame 1 begins at 16");
@@ -168,7 +176,12 @@ fn a_small_bundle_that_asks_for_endless_room() {
         |c| {
             c.frames[0].raw = size;
             c.entries = (0..copies)
-                .map(|i| entry(&format!("f{i:05}"), EntryKind::File { exec: true, size, at: 0, blake3 }))
+                .map(|i| {
+                    entry(
+                        &format!("f{i:05}"),
+                        EntryKind::File { exec: true, size, offset: ContentOffset::ZERO, blake3 },
+                    )
+                })
                 .collect();
         },
         "at most",

@@ -22,12 +22,12 @@ fn what_goes_in_comes_out() {
     let to = dir.path().join("out");
     opened.extract(&component, &to).expect("extraction");
     assert_eq!(listing(&to), listing(&dir.path().join("tree")));
-    let places: Vec<u64> = component
+    let offsets: Vec<_> = component
         .files()
-        .filter(|(path, ..)| path.as_str().starts_with("lib/") && !path.as_str().contains("b.so"))
-        .map(|(.., at, _)| at)
+        .filter(|file| file.path.as_str().starts_with("lib/") && !file.path.as_str().contains("b.so"))
+        .map(|file| file.offset)
         .collect();
-    assert_eq!(places[0], places[1], "equal files are stored once");
+    assert_eq!(offsets[0], offsets[1], "equal files are stored once");
     // One file alone.
     let path = TreePath::new("lib/b.so.2").expect("a path");
     opened.extract_file(&component, &path, &dir.path().join("one")).expect("extraction");

@@ -22,8 +22,7 @@ fn parts(path: &Path) -> Parts {
     let carrier = Carrier::open(path).expect("a carrier");
     let bundle = carrier.range();
     let component = carrier.component(NAME).expect("the component");
-    let frames: Vec<_> =
-        component.frames.iter().map(|f| bundle.start + f.at..bundle.start + f.at + f.len).collect();
+    let frames: Vec<_> = component.frames.iter().map(|frame| carrier.frame_range(frame)).collect();
     let footer = bundle.end - FOOTER_LEN as u64..bundle.end;
     let bare = std::fs::metadata(env!("CARGO_BIN_EXE_stigmer")).expect("the bare binary").len();
     Parts {

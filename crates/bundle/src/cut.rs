@@ -5,7 +5,7 @@
 //! need not fetch it. Sizes and level are the outcome of `benches/frame_sizes`; `docs/decisions/0002-frame-size.md`
 //! says what the others would cost.
 
-use super::Digest;
+use crate::digest::Digest;
 use fastcdc::v2020::{Error, StreamCDC};
 use rayon::prelude::*;
 use std::io::{self, Read};
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn the_chosen_sizes_are_within_the_limits_of_the_format() {
         let chosen = Cutting::default();
-        assert!(chosen.max as u64 <= super::super::Limits::FRAME_RAW);
+        assert!(chosen.max as u64 <= crate::index::Limits::FRAME_RAW);
         assert!(chosen.min < chosen.average && chosen.average < chosen.max);
     }
 }

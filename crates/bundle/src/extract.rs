@@ -1,10 +1,13 @@
-//! Taking a component, or one file of it, out of a carrier of any platform. All or nothing, and never over something.
+//! Extracting a component, or one file of it, from a carrier of any platform. All or nothing, and never over an existing path.
 //!
-//! This is for people who want to look or to repackage; what is run comes from the store.
+//! This is for inspecting and repackaging. A store, which keeps what it extracts, calls [`unpack`].
 
-use super::carrier::named;
-use super::content::{State, Wanted, read};
-use super::{BundleError, Carrier, Component, Damage, Entry, EntryKind, TreePath, unpack};
+use crate::carrier::Carrier;
+use crate::error::BundleError;
+use crate::index::{Component, Entry, EntryKind};
+use crate::pipeline::{self, Content, Sink};
+use crate::tree_path::TreePath;
+use crate::unpack::unpack;
 use fs_err as fs;
 use std::io;
 use std::path::Path;
@@ -15,7 +18,7 @@ impl Carrier {
     pub fn extract(&self, component: &Component, to: &Path) -> Result<(), BundleError> {
         refuse_existing(to)?;
         let beside = beside(to);
-        let staging = tempfile::Builder::new().prefix(".stigmer-extract-").tempdir_in(beside)?;
+        let staging = tempfile::Builder::new().prefix(".tmp-extract-").tempdir_in(beside)?;
         let root = staging.path().join("tree");
         fs::create_dir(&root)?;
         for Entry { path, kind } in &component.entries {
@@ -29,62 +32,63 @@ impl Carrier {
             let full = path.below(&root);
             match kind {
                 EntryKind::Link { target } => platform::symlink(Path::new(target), &full)
-                    .map_err(|e| named(&full, "create the link", &e))?,
+                    .map_err(|e| BundleError::io(&full, "create the link", &e))?,
                 EntryKind::File { exec, .. } => set_mode(&full, *exec)?,
                 EntryKind::Dir => {}
             }
         }
-        platform::rename_no_clobber(&root, to).map_err(|e| named(to, "create", &e))?;
+        platform::rename_no_clobber(&root, to).map_err(|e| BundleError::io(to, "create", &e))?;
         Ok(())
     }
 
     /// Writes the content of one file of `component` to `to`, which must not exist.
     pub fn extract_file(&self, component: &Component, path: &TreePath, to: &Path) -> Result<(), BundleError> {
         refuse_existing(to)?;
-        let file = tempfile::Builder::new().prefix(".stigmer-extract-").tempfile_in(beside(to))?;
+        let file = tempfile::Builder::new().prefix(".tmp-extract-").tempfile_in(beside(to))?;
         let exec = self.read_file(component, path, fs::File::from_parts(file.reopen()?, file.path()))?;
         set_mode(file.path(), exec)?;
-        file.persist_noclobber(to).map_err(|e| named(to, "create", &e.error))?;
+        file.persist_noclobber(to).map_err(|e| BundleError::io(to, "create", &e.error))?;
         Ok(())
     }
 
-    /// Writes the content of one file of `component` into `to`, and says whether it may be executed. What was written
-    /// must not be used if this fails.
+    /// Writes the content of one file of `component` into `to`, from its beginning, and returns whether the file may be executed.
+    /// After an error `to` may hold bytes that must not be used.
     pub fn read_file(
         &self,
         component: &Component,
         path: &TreePath,
         to: fs::File,
     ) -> Result<bool, BundleError> {
-        let Some((_, exec, size, at, blake3)) = component.files().find(|(listed, ..)| *listed == path) else {
+        let Some(file) = component.file(path) else {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("component `{}` has no file `{path}`", component.name),
             )
             .into());
         };
-        let mut wanted = [Wanted::new(at, size, blake3, to)];
-        if let Some(frame) = read(self, component, &mut wanted).into_iter().next() {
-            return Err(frame.error);
-        }
-        let [content] = wanted;
-        self.expect_sound(path, content.finish()?)?;
-        Ok(exec)
-    }
-
-    fn expect_sound(&self, path: &TreePath, state: State) -> Result<(), BundleError> {
-        match state {
-            State::Sound => Ok(()),
-            State::Lost | State::Mismatch => {
-                Err(self.error(Damage::new(format!("the content of `{path}` does not match its digest"))))
-            }
-        }
+        pipeline::read(self, component, vec![Content::of(&file, OpenFile(to))], &|_| ())?;
+        Ok(file.is_executable)
     }
 }
 
-/// The permissions of a file taken out: those of any other file of a person.
+/// A file that is open for writing.
+struct OpenFile(fs::File);
+
+impl Sink for OpenFile {
+    fn write(&self, bytes: &[u8], offset: u64) -> Result<(), BundleError> {
+        platform::write_all_at(self.0.file(), bytes, offset)
+            .map_err(|e| BundleError::io(self.0.path(), "write", &e))
+    }
+
+    fn complete(&self) -> Result<(), BundleError> {
+        Ok(())
+    }
+}
+
+/// Gives an extracted file the permission bits of an ordinary file.
 fn set_mode(path: &Path, exec: bool) -> Result<(), BundleError> {
-    platform::set_mode(path, if exec { 0o755 } else { 0o644 }).map_err(|e| named(path, "set the mode of", &e))
+    platform::set_mode(path, if exec { 0o755 } else { 0o644 })
+        .map_err(|e| BundleError::io(path, "set the mode of", &e))
 }
 
 fn refuse_existing(to: &Path) -> io::Result<()> {

@@ -4,7 +4,8 @@
 //! both ends, so that one damaged spot cannot make a carrier look bare, and it is composed when the program runs, so that
 //! the executable's own code does not contain it.
 
-use super::{Damage, Digest};
+use crate::digest::Digest;
+use crate::error::Damage;
 
 /// Size of the head: the magic and eight zero bytes, in front of the first frame. It tells a carrier whose end is cut off
 /// from a bare binary.

@@ -2,7 +2,7 @@
 //!
 //! They assert nothing but that what was accepted keeps its promises; that nothing panics is the point.
 
-use super::{Carrier, Component, Digest, FOOTER_LEN, Footer, Index, Parsed, Slot, TreePath};
+use crate::{Carrier, Component, Digest, FOOTER_LEN, Footer, Index, Parsed, Slot, TreePath};
 use std::path::Path;
 
 /// The footer. What is accepted is written again as it was.
@@ -39,7 +39,7 @@ pub fn index(data: &[u8]) {
     };
     if let Ok(index) = Index::parse(data, &footer) {
         for component in &index.components {
-            assert!(component.files().any(|(path, exec, ..)| exec && *path == component.entrypoint));
+            assert!(component.file(&component.entrypoint).is_some_and(|file| file.is_executable));
         }
     }
 }

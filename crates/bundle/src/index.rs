@@ -5,11 +5,13 @@
 //! knows of the other. The stream is never built whole.
 //!
 //! It is JSON: at a hundred files it parses in well under a millisecond, a person can read it, and its parser is one that
-//! many people fuzz. What JSON cannot say is checked by [`Index::parse`]; an index that comes out of it is sound.
+//! many people fuzz. What JSON cannot express is checked by [`Index::parse`]: an index that it returns is sound.
 
-use super::footer::{Footer, HEAD_LEN};
-use super::{Damage, Digest, FORMAT_VERSION, MAX_COMPONENTS, TreePath};
+use crate::digest::Digest;
+use crate::offset::{BundleOffset, ContentOffset};
+use crate::tree_path::TreePath;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Hard limits of format version 1. A bundle beyond them is refused at pack and at read.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +34,7 @@ impl Limits {
     pub const LINK_LEN: usize = 1024;
 }
 
-/// Everything a bundle holds.
+/// The list of everything in a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Index {
@@ -42,21 +44,21 @@ pub struct Index {
     pub components: Vec<Component>,
 }
 
-/// One thing we run.
+/// A program with its file tree: the unit that is extracted and run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
-    /// Its name.
+    /// Name of the component.
     pub name: String,
-    /// Its version, for people. Never an identity.
+    /// Version of the component, for people. Never an identity.
     pub version: String,
-    /// Its payload digest: the identity.
+    /// Payload digest of the component: its identity.
     pub digest: Digest,
-    /// The program to run.
+    /// Path of the program to run.
     pub entrypoint: TreePath,
-    /// Its tree, sorted by path; a directory stands before what it holds.
+    /// Entries of the tree, sorted by path; a directory precedes its contents.
     pub entries: Vec<Entry>,
-    /// Its frames, in the order of the content stream.
+    /// Frames of the component, in the order of its content stream.
     pub frames: Vec<Frame>,
 }
 
@@ -64,36 +66,36 @@ pub struct Component {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "WrittenEntry", try_from = "WrittenEntry")]
 pub struct Entry {
-    /// Where in the tree.
+    /// Path of the entry in the tree.
     pub path: TreePath,
-    /// What it is.
+    /// Kind of the entry, with the properties of that kind.
     pub kind: EntryKind,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     /// A directory.
     Dir,
     /// A file.
     File {
-        /// Whether it may be executed. The only permission that is kept: the rest is the store's business.
+        /// Whether the file may be executed. No other permission is recorded.
         exec: bool,
-        /// Its size in bytes.
+        /// Size of the file in bytes.
         size: u64,
         /// Where its content begins in the component's content stream; 0 for an empty file.
-        at: u64,
-        /// BLAKE3 of its content.
+        offset: ContentOffset,
+        /// BLAKE3 of the content.
         blake3: Digest,
     },
     /// A symbolic link.
     Link {
-        /// The target as written, relative to the link's directory, inside the tree.
+        /// Target as written: relative to the link's directory, and inside the tree.
         target: String,
     },
 }
 
-/// An entry as it is written: one flat object. Which fields stand says what it is.
+/// An entry in its serialized form: one flat object whose fields depend on the kind.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenEntry {
@@ -103,8 +105,8 @@ struct WrittenEntry {
     exec: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    at: Option<u64>,
+    #[serde(default, rename = "at", skip_serializing_if = "Option::is_none")]
+    offset: Option<ContentOffset>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     blake3: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,13 +123,14 @@ enum WrittenKind {
 
 impl From<Entry> for WrittenEntry {
     fn from(Entry { path, kind }: Entry) -> Self {
-        let bare = |kind| Self { path, kind, exec: None, size: None, at: None, blake3: None, target: None };
+        let bare =
+            |kind| Self { path, kind, exec: None, size: None, offset: None, blake3: None, target: None };
         match kind {
             EntryKind::Dir => bare(WrittenKind::Dir),
-            EntryKind::File { exec, size, at, blake3 } => Self {
+            EntryKind::File { exec, size, offset, blake3 } => Self {
                 exec: Some(exec),
                 size: Some(size),
-                at: Some(at),
+                offset: Some(offset),
                 blake3: Some(blake3),
                 ..bare(WrittenKind::File)
             },
@@ -140,15 +143,38 @@ impl TryFrom<WrittenEntry> for Entry {
     type Error = String;
 
     fn try_from(w: WrittenEntry) -> Result<Self, String> {
-        let kind = match (w.kind, w.exec, w.size, w.at, w.blake3, w.target) {
+        let kind = match (w.kind, w.exec, w.size, w.offset, w.blake3, w.target) {
             (WrittenKind::Dir, None, None, None, None, None) => EntryKind::Dir,
-            (WrittenKind::File, Some(exec), Some(size), Some(at), Some(blake3), None) => {
-                EntryKind::File { exec, size, at, blake3 }
+            (WrittenKind::File, Some(exec), Some(size), Some(offset), Some(blake3), None) => {
+                EntryKind::File { exec, size, offset, blake3 }
             }
             (WrittenKind::Link, None, None, None, None, Some(target)) => EntryKind::Link { target },
-            _ => return Err(format!("`{}` has not the fields of its kind", w.path)),
+            _ => return Err(format!("`{}` does not have the fields of its kind", w.path)),
         };
         Ok(Self { path: w.path, kind })
+    }
+}
+
+/// A file of a component's tree, as [`Component::files`] gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileEntry<'a> {
+    /// Path of the file in the tree.
+    pub path: &'a TreePath,
+    /// Whether the file may be executed.
+    pub is_executable: bool,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// Where the content begins in the component's content stream.
+    pub offset: ContentOffset,
+    /// BLAKE3 of the content.
+    pub digest: Digest,
+}
+
+impl FileEntry<'_> {
+    /// The part of the content stream that is the file's content.
+    pub fn range(&self) -> Range<ContentOffset> {
+        // Within a checked index no sum exceeds 64 bits.
+        self.offset..self.offset.saturating_add(self.size)
     }
 }
 
@@ -156,84 +182,18 @@ impl TryFrom<WrittenEntry> for Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Frame {
-    /// Where its compressed bytes begin, relative to the bundle's start.
-    pub at: u64,
-    /// How many compressed bytes.
+    /// Where the compressed bytes begin in the bundle.
+    #[serde(rename = "at")]
+    pub offset: BundleOffset,
+    /// Length of the compressed bytes.
     pub len: u64,
-    /// How many bytes of the content stream it decodes to.
+    /// Length of the part of the content stream that the frame decodes to.
     pub raw: u64,
     /// BLAKE3 of the compressed bytes.
     pub blake3: Digest,
 }
 
 impl Index {
-    /// Parses and checks an index against the footer that names it.
-    ///
-    /// # Errors
-    /// What is wrong with it and where; nothing of a damaged index is returned.
-    pub fn parse(bytes: &[u8], footer: &Footer) -> Result<Self, Damage> {
-        if bytes.len() as u64 > Limits::INDEX_LEN {
-            return Err(Damage::new(format!(
-                "index: {} bytes; at most {} are possible",
-                bytes.len(),
-                Limits::INDEX_LEN
-            )));
-        }
-        if Digest::of(bytes) != footer.index_digest {
-            return Err(Damage::new("index: its digest is not the footer's"));
-        }
-        let index: Self = serde_json::from_slice(bytes).map_err(|e| Damage::new(format!("index: {e}")))?;
-        index.check(footer.frames_len)?;
-        let named: Vec<_> = footer.slots.iter().map(|s| (s.name.as_str(), s.digest)).collect();
-        let listed: Vec<_> = index.components.iter().map(|c| (c.name.as_str(), c.digest)).collect();
-        if named != listed {
-            return Err(Damage::new("index: its components are not the footer's"));
-        }
-        Ok(index)
-    }
-
-    /// Checks every rule of the format. `frames_len` is the length of all frames in bytes.
-    pub(crate) fn check(&self, frames_len: u64) -> Result<(), Damage> {
-        if self.format != FORMAT_VERSION {
-            return Err(Damage::new(format!(
-                "index: version {} under a version {FORMAT_VERSION} footer",
-                self.format
-            )));
-        }
-        if self.components.is_empty() || self.components.len() > MAX_COMPONENTS {
-            return Err(Damage::new(format!("index: {} components", self.components.len())));
-        }
-        let mut at = HEAD_LEN as u64;
-        for (i, component) in self.components.iter().enumerate() {
-            if self.components[..i].iter().any(|c| c.name == component.name) {
-                return Err(Damage::new(format!("index: component `{}` stands twice", component.name)));
-            }
-            at = component
-                .check(at)
-                .map_err(|d| Damage::new(format!("component `{}`: {d}", component.name)))?;
-        }
-        let taken = at - HEAD_LEN as u64;
-        if taken != frames_len {
-            return Err(Damage::new(format!(
-                "index: its frames take {taken} bytes, the footer says {frames_len}"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Checks a component that stands alone, without frames: a store's manifest. Every rule of a tree holds.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn check_manifest(component: &Component) -> Result<(), Damage> {
-        if !component.frames.is_empty() {
-            return Err(Damage::new("a manifest has no frames"));
-        }
-        component.check_names()?;
-        let stream = component.files().map(|(_, _, size, at, _)| at.saturating_add(size)).max();
-        component.check_tree(stream.unwrap_or(0))
-    }
-
     /// The component called `name`.
     pub fn component(&self, name: &str) -> Option<&Component> {
         self.components.iter().find(|c| c.name == name)
@@ -241,7 +201,7 @@ impl Index {
 }
 
 impl Component {
-    /// The payload digest its entries give: BLAKE3 over path, kind, mode, size and content digest of each, in order.
+    /// The payload digest that the entries give: BLAKE3 over path, kind, mode, size and content digest of each, in order.
     /// It does not depend on frames or compression.
     pub fn payload_digest(&self) -> Digest {
         let mut hasher =
@@ -263,20 +223,27 @@ impl Component {
         hasher.finalize().into()
     }
 
-    /// The files: path, whether executable, size, position in the content stream, digest.
-    pub fn files(&self) -> impl Iterator<Item = (&TreePath, bool, u64, u64, Digest)> {
-        self.entries.iter().filter_map(|entry| match &entry.kind {
-            EntryKind::File { exec, size, at, blake3 } => Some((&entry.path, *exec, *size, *at, *blake3)),
+    /// The files of the tree, in the order of their paths.
+    pub fn files(&self) -> impl Iterator<Item = FileEntry<'_>> {
+        self.entries.iter().filter_map(|entry| match entry.kind {
+            EntryKind::File { exec, size, offset, blake3 } => {
+                Some(FileEntry { path: &entry.path, is_executable: exec, size, offset, digest: blake3 })
+            }
             _ => None,
         })
     }
 
-    /// All bytes of all files.
-    pub fn raw_len(&self) -> u64 {
-        self.files().map(|(_, _, size, ..)| size).sum()
+    /// The file at `path`, or `None` if there is no entry or it is not a file.
+    pub fn file(&self, path: &TreePath) -> Option<FileEntry<'_>> {
+        self.files().find(|file| file.path == path)
     }
 
-    /// All compressed bytes.
+    /// Sum of the sizes of all files in bytes.
+    pub fn raw_len(&self) -> u64 {
+        self.files().map(|file| file.size).sum()
+    }
+
+    /// Sum of the lengths of all compressed frames in bytes.
     pub fn compressed_len(&self) -> u64 {
         self.frames.iter().map(|f| f.len).sum()
     }

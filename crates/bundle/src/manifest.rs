@@ -3,7 +3,10 @@
 //! It is part of the tree and packed with it. Unknown keys are refused: a misspelt key that is ignored is a mistake
 //! that shows itself only on somebody else's machine.
 
-use super::{BundleError, Limits, TreePath};
+use crate::error::BundleError;
+use crate::index::Limits;
+use crate::rules::is_version;
+use crate::tree_path::TreePath;
 use fs_err as fs;
 use serde::Deserialize;
 use std::io;
@@ -52,7 +55,7 @@ impl Manifest {
         if manifest.name != name {
             return Err(refuse(format!("it is the component `{}`, not `{name}`", manifest.name)));
         }
-        if !super::rules::is_version(&manifest.version) {
+        if !is_version(&manifest.version) {
             return Err(refuse(format!(
                 "its version {:?} is not 1 to {} printable characters without spaces",
                 manifest.version,

@@ -3,17 +3,19 @@
 //! The same input gives the same bytes on any host: the walk is sorted, of the permissions only "executable" is kept, and
 //! no time, owner or thread count finds its way into the output. What is written is read back before it gets its name.
 
-use super::cut::{Compressed, Cutting};
-use super::extract::beside;
-use super::footer::head;
-use super::scan::{self, Tree, arrange};
-use super::self_check::{self, SelfCheck};
-use super::stream::Stream;
-use super::{
-    BundleError, Carrier, CarrierKind, CodePart, Component, Digest, FOOTER_LEN, FORMAT_VERSION, Footer,
-    Frame, HEAD_LEN, Index, Limits, MAX_COMPONENTS, Slot, carrier, elf_write, macho_sign, macho_write,
-    pe_write,
-};
+use crate::carrier::Carrier;
+use crate::carriers::{CarrierKind, Prepared, format_of};
+use crate::cut::{Compressed, Cutting};
+use crate::digest::Digest;
+use crate::error::{BundleError, Damage};
+use crate::extract::beside;
+use crate::footer::{FOOTER_LEN, FORMAT_VERSION, Footer, HEAD_LEN, MAX_COMPONENTS, Slot, head};
+use crate::index::{Component, Frame, Index, Limits};
+use crate::offset::BundleOffset;
+use crate::scan::{self, Tree, arrange};
+use crate::self_check::{self, SelfCheck};
+use crate::stream::Stream;
+use crate::verify::CodePart;
 use fs_err as fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,40 +24,40 @@ use stigmer_platform as platform;
 /// A bundle's length is a multiple of this. Head and footer are.
 const BUNDLE_ALIGN: u64 = 16;
 
-/// What to pack, and how.
+/// A request to pack components onto a bare binary.
 #[derive(Debug)]
 pub struct Packing<'a> {
-    /// The bare binary.
+    /// Path of the bare binary.
     pub base: &'a Path,
-    /// Each component's name and tree.
+    /// Name and directory of each component.
     pub components: &'a [(String, PathBuf)],
-    /// The carrier to write; replaced if it is there.
+    /// Path of the carrier to write; an existing file is replaced.
     pub out: &'a Path,
     /// How the trees are cut and compressed.
     pub cutting: Cutting,
     /// Whether each component must pass its own check first.
     pub self_check: bool,
-    /// Under which name a Mach-O carrier is signed ad hoc; without one it is not signed. Other kinds are signed afterwards.
+    /// Name under which a Mach-O carrier is signed ad hoc; without one it is not signed. Other kinds are signed afterwards.
     pub identifier: Option<&'a str>,
 }
 
-/// What was packed.
+/// The result of [`Packing::run`].
 #[derive(Debug)]
 pub struct Packed {
-    /// What kind of file the carrier is.
+    /// Object format of the carrier.
     pub kind: CarrierKind,
-    /// Its size in bytes.
+    /// Size of the carrier in bytes.
     pub size: u64,
-    /// Its index.
+    /// Index of the bundle.
     pub index: Index,
-    /// What came of each component's own check.
+    /// Outcome of each component's self-check.
     pub self_checks: Vec<SelfCheck>,
     /// Whether the carrier was signed.
     pub signed: bool,
 }
 
 impl Packing<'_> {
-    /// Packs.
+    /// Packs the components and writes the carrier.
     ///
     /// # Errors
     /// [`BundleError::Refused`] says which path is at fault and why. Nothing is left behind.
@@ -80,16 +82,17 @@ impl Packing<'_> {
             trees.push(tree);
         }
         let mut frames = Vec::new();
-        let mut at = HEAD_LEN as u64;
+        let start = BundleOffset::new(HEAD_LEN as u64);
+        let mut end = start;
         let mut components = Vec::new();
         for tree in trees {
-            components.push(self.component(tree, &mut at, &mut frames)?);
+            components.push(self.component(tree, &mut end, &mut frames)?);
         }
         let index = Index { format: FORMAT_VERSION, components };
-        // The rules are checked once more, by the reader's own eyes.
-        index.check(at - HEAD_LEN as u64).map_err(|damage| self.refuse_base(damage.to_string()))?;
+        // The rules are checked once more, by the functions of the reader.
+        index.check(end - start).map_err(|damage| self.refuse_base(damage.to_string()))?;
         let (size, signed) = self.write(&base, &index, &frames)?;
-        Ok(Packed { kind: carrier::kind_of(&base), size, index, self_checks, signed })
+        Ok(Packed { kind: format_of(&base).kind(), size, index, self_checks, signed })
     }
 
     fn read_base(&self) -> Result<Vec<u8>, BundleError> {
@@ -112,7 +115,7 @@ impl Packing<'_> {
     fn component(
         &self,
         mut tree: Tree,
-        at: &mut u64,
+        end: &mut BundleOffset,
         frames: &mut Vec<Compressed>,
     ) -> Result<Component, BundleError> {
         let files = arrange(&mut tree.entries);
@@ -121,8 +124,9 @@ impl Packing<'_> {
             .iter()
             .map(|frame| {
                 let len = frame.bytes.len() as u64;
-                *at += len;
-                Frame { at: *at - len, len, raw: frame.raw, blake3: frame.blake3 }
+                let offset = *end;
+                *end = offset + len;
+                Frame { offset, len, raw: frame.raw, blake3: frame.blake3 }
             })
             .collect();
         frames.extend(cut);
@@ -159,24 +163,14 @@ impl Packing<'_> {
             slots: index.components.iter().map(|c| Slot { name: c.name.clone(), digest: c.digest }).collect(),
         };
         let bundle_len = frames_len + (HEAD_LEN + index_bytes.len() + FOOTER_LEN) as u64;
-        let kind = carrier::kind_of(base);
-        let mut signing = None;
-        let code = match kind {
-            CarrierKind::Elf => elf_write::carrier_of(base, bundle_len),
-            CarrierKind::MachO => macho_write::carrier_of(base, bundle_len, self.identifier).map(|parts| {
-                signing = parts.signing;
-                parts.code
-            }),
-            CarrierKind::Pe => pe_write::carrier_of(base),
-            CarrierKind::Plain => plain(base),
-        }
-        .map_err(|reason| self.refuse_base(reason))?;
-        // What is signed after packing changes; only what is final is recorded.
-        if matches!(kind, CarrierKind::Elf | CarrierKind::Plain) {
+        let format = format_of(base);
+        let Prepared { code, seal } =
+            format.prepare(base, bundle_len, self.identifier).map_err(|reason| self.refuse_base(reason))?;
+        if format.kind().is_code_final {
             footer.code_len = code.len() as u64;
             footer.code_digest = Digest::of(&code);
         }
-        let mut file = tempfile::Builder::new().prefix(".stigmer-pack-").tempfile_in(beside(self.out))?;
+        let mut file = tempfile::Builder::new().prefix(".tmp-pack-").tempfile_in(beside(self.out))?;
         file.write_all(&code)?;
         file.write_all(&head())?;
         for frame in frames {
@@ -185,36 +179,24 @@ impl Packing<'_> {
         file.write_all(&index_bytes)?;
         file.write_all(&footer.to_bytes())?;
         let mut size = code.len() as u64 + bundle_len;
-        if let Some(signing) = &signing {
+        if let Some(seal) = &seal {
             let map = platform::map(file.as_file())
-                .map_err(|source| carrier::named(file.path(), "map", &source))?;
-            let signature = macho_sign::sign(&map, signing).map_err(|reason| self.refuse_base(reason))?;
+                .map_err(|source| BundleError::io(file.path(), "map", &source))?;
+            let sealed = seal(&map).map_err(|reason| self.refuse_base(reason))?;
             drop(map);
-            size += signature.len() as u64;
-            file.write_all(&signature)?;
+            size += sealed.len() as u64;
+            file.write_all(&sealed)?;
         }
         file.as_file().sync_all()?;
         let written = Carrier::open(file.path())?;
         let sound = written.footer() == &footer && written.index()? == *index;
         if !sound || !written.verify()?.problems.is_empty() || written.code_part() == CodePart::Changed {
-            return Err(written.error(super::Damage::new("it does not read back as it was written")));
+            return Err(written.error(Damage::new("it does not read back as it was written")));
         }
         drop(written);
         platform::set_mode(file.path(), 0o755)
-            .map_err(|e| carrier::named(file.path(), "make executable", &e))?;
-        file.persist(self.out).map_err(|e| carrier::named(self.out, "write", &e.error))?;
-        Ok((size, signing.is_some()))
+            .map_err(|e| BundleError::io(file.path(), "make executable", &e))?;
+        file.persist(self.out).map_err(|e| BundleError::io(self.out, "write", &e.error))?;
+        Ok((size, seal.is_some()))
     }
-}
-
-/// A file of no known kind, a script say, has nothing that could be told of the bundle: it follows the last byte.
-fn plain(base: &[u8]) -> Result<Vec<u8>, String> {
-    if let Ok(other) = object::FileKind::parse(base) {
-        return Err(format!(
-            "it is of the kind {other:?}, which cannot carry a bundle; of a universal binary, pack each slice"
-        ));
-    }
-    let mut code = base.to_vec();
-    elf_write::pad(&mut code, HEAD_LEN);
-    Ok(code)
 }

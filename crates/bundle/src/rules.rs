@@ -1,21 +1,95 @@
 //! The rules of the index that its types cannot say: what makes a list of entries a tree, and frames a stream.
 //!
-//! The packer asks the same functions as the reader, so nothing is written that would not be read.
+//! The packer calls the same functions as the reader, so it cannot write an index that the reader refuses.
 
-use super::footer::is_component_name;
-use super::{Component, Damage, Digest, Entry, EntryKind, Limits, TreePath};
+use crate::digest::Digest;
+use crate::error::Damage;
+use crate::footer::{FORMAT_VERSION, Footer, HEAD_LEN, MAX_COMPONENTS, is_component_name};
+use crate::index::{Component, Entry, EntryKind, Index, Limits};
+use crate::offset::{BundleOffset, ContentOffset};
+use crate::tree_path::TreePath;
 use std::collections::{BTreeMap, HashMap};
 
+impl Index {
+    /// Parses and checks an index against the footer that names it.
+    ///
+    /// # Errors
+    /// What is wrong with it and where; nothing of a damaged index is returned.
+    pub fn parse(bytes: &[u8], footer: &Footer) -> Result<Self, Damage> {
+        if bytes.len() as u64 > Limits::INDEX_LEN {
+            return Err(Damage::new(format!(
+                "index: {} bytes; at most {} are possible",
+                bytes.len(),
+                Limits::INDEX_LEN
+            )));
+        }
+        if Digest::of(bytes) != footer.index_digest {
+            return Err(Damage::new("index: its digest is not the footer's"));
+        }
+        let index: Self = serde_json::from_slice(bytes).map_err(|e| Damage::new(format!("index: {e}")))?;
+        index.check(footer.frames_len)?;
+        let named: Vec<_> = footer.slots.iter().map(|s| (s.name.as_str(), s.digest)).collect();
+        let listed: Vec<_> = index.components.iter().map(|c| (c.name.as_str(), c.digest)).collect();
+        if named != listed {
+            return Err(Damage::new("index: its components are not the footer's"));
+        }
+        Ok(index)
+    }
+
+    /// Checks every rule of the format. `frames_len` is the length of all frames in bytes.
+    pub(crate) fn check(&self, frames_len: u64) -> Result<(), Damage> {
+        if self.format != FORMAT_VERSION {
+            return Err(Damage::new(format!(
+                "index: version {} under a version {FORMAT_VERSION} footer",
+                self.format
+            )));
+        }
+        if self.components.is_empty() || self.components.len() > MAX_COMPONENTS {
+            return Err(Damage::new(format!("index: {} components", self.components.len())));
+        }
+        let start = BundleOffset::new(HEAD_LEN as u64);
+        let mut end = start;
+        for (i, component) in self.components.iter().enumerate() {
+            if self.components[..i].iter().any(|c| c.name == component.name) {
+                return Err(Damage::new(format!("index: component `{}` stands twice", component.name)));
+            }
+            end = component
+                .check(end)
+                .map_err(|d| Damage::new(format!("component `{}`: {d}", component.name)))?;
+        }
+        let taken = end - start;
+        if taken != frames_len {
+            return Err(Damage::new(format!(
+                "index: its frames take {taken} bytes, the footer says {frames_len}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Checks a component that stands alone, without frames: a store's manifest. Every rule of a tree holds.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_manifest(component: &Component) -> Result<(), Damage> {
+        if !component.frames.is_empty() {
+            return Err(Damage::new("a manifest has no frames"));
+        }
+        component.check_names()?;
+        let stream = component.files().map(|file| file.range().end.get()).max();
+        component.check_tree(stream.unwrap_or(0))
+    }
+}
+
 impl Component {
-    /// Checks the component; `at` is where its first frame must begin. Returns where its last one ends.
-    pub(super) fn check(&self, at: u64) -> Result<u64, Damage> {
+    /// Checks the component, whose first frame must begin at `start`. Returns where its last one ends.
+    fn check(&self, start: BundleOffset) -> Result<BundleOffset, Damage> {
         self.check_names()?;
-        let (end, stream) = self.check_frames(at)?;
+        let (end, stream) = self.check_frames(start)?;
         self.check_tree(stream)?;
         Ok(end)
     }
 
-    pub(super) fn check_names(&self) -> Result<(), Damage> {
+    fn check_names(&self) -> Result<(), Damage> {
         if !is_component_name(&self.name) {
             return Err(Damage::new("its name is not a component name"));
         }
@@ -28,24 +102,26 @@ impl Component {
         Ok(())
     }
 
-    fn check_frames(&self, mut at: u64) -> Result<(u64, u64), Damage> {
+    /// Checks the frames. Returns where the last one ends, and the length of the content stream.
+    fn check_frames(&self, start: BundleOffset) -> Result<(BundleOffset, u64), Damage> {
+        let mut end = start;
         let mut stream = 0_u64;
         for (i, frame) in self.frames.iter().enumerate() {
-            if frame.at != at {
-                return Err(Damage::new(format!("frame {i} begins at {} and not at {at}", frame.at)));
+            if frame.offset != end {
+                return Err(Damage::new(format!("frame {i} begins at {} and not at {end}", frame.offset)));
             }
             if frame.raw == 0 || frame.raw > Limits::FRAME_RAW || frame.len == 0 {
                 return Err(Damage::new(format!("frame {i} has an impossible size")));
             }
-            at = at
+            end = end
                 .checked_add(frame.len)
                 .ok_or_else(|| Damage::new(format!("frame {i} ends beyond 64 bits")))?;
             stream += frame.raw;
         }
-        Ok((at, stream))
+        Ok((end, stream))
     }
 
-    pub(super) fn check_tree(&self, stream: u64) -> Result<(), Damage> {
+    fn check_tree(&self, stream: u64) -> Result<(), Damage> {
         let mut kinds: BTreeMap<&str, &EntryKind> = BTreeMap::new();
         let mut folded = HashMap::with_capacity(self.entries.len());
         let mut last: Option<&TreePath> = None;
@@ -64,9 +140,9 @@ impl Component {
                     "`{path}` lies in something that is not a listed directory"
                 )));
             }
-            if let EntryKind::File { size, at, .. } = kind {
-                let end = at.checked_add(*size).filter(|end| *end <= stream);
-                if end.is_none() || (*size == 0 && *at != 0) {
+            if let EntryKind::File { size, offset, .. } = kind {
+                let end = offset.checked_add(*size).filter(|end| end.get() <= stream);
+                if end.is_none() || (*size == 0 && *offset != ContentOffset::ZERO) {
                     return Err(Damage::new(format!("the content of `{path}` lies outside the frames")));
                 }
                 total = total.saturating_add(*size);
@@ -97,30 +173,30 @@ impl Component {
         Ok(())
     }
 
-    /// The contents follow one another without gap or overlap and fill the stream; files share one only if they are equal.
-    /// So no byte is decoded for nothing, and no small bundle can ask for endless work.
+    /// Checks that the contents follow one another without gap or overlap and fill the stream, and that only equal files share
+    /// one. So every decoded byte is used, and a small bundle cannot demand unbounded work.
     fn check_contents(&self, stream: u64) -> Result<(), Damage> {
-        let mut contents: Vec<(u64, u64, Digest, &TreePath)> = self
+        let mut contents: Vec<(ContentOffset, u64, Digest, &TreePath)> = self
             .files()
-            .filter(|(_, _, size, ..)| *size != 0)
-            .map(|(path, _, size, at, blake3)| (at, size, blake3, path))
+            .filter(|file| file.size != 0)
+            .map(|file| (file.offset, file.size, file.digest, file.path))
             .collect();
         contents.sort_unstable();
-        let mut end = 0;
+        let mut end = ContentOffset::ZERO;
         let mut last = None;
-        for (at, size, blake3, path) in contents {
-            if last == Some((at, size, blake3)) {
+        for (offset, size, digest, path) in contents {
+            if last == Some((offset, size, digest)) {
                 continue;
             }
-            last = Some((at, size, blake3));
-            if at != end {
+            last = Some((offset, size, digest));
+            if offset != end {
                 return Err(Damage::new(format!(
                     "the content of `{path}` overlaps another, or leaves a gap"
                 )));
             }
-            end = at.saturating_add(size);
+            end = offset.saturating_add(size);
         }
-        if end == stream {
+        if end.get() == stream {
             Ok(())
         } else {
             Err(Damage::new(format!("its files fill {end} bytes of the {stream} in its frames")))

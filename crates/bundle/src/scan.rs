@@ -1,8 +1,15 @@
 //! A directory on disk becomes a component's entries: walked in one order, hashed, and refused where it could not be
 //! the same tree on another machine.
 
-use super::manifest::Manifest;
-use super::{BundleError, Digest, Entry, EntryKind, Limits, TreePath};
+use crate::digest::Digest;
+use crate::error::BundleError;
+use crate::footer::is_component_name;
+use crate::index::{Entry, EntryKind, Limits};
+use crate::manifest::Manifest;
+use crate::offset::ContentOffset;
+use crate::rules::check_link;
+use crate::stream::Content;
+use crate::tree_path::TreePath;
 use fs_err as fs;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -19,7 +26,7 @@ pub(super) struct Tree {
     pub(super) root: PathBuf,
     /// What it says of itself.
     pub(super) manifest: Manifest,
-    /// Its entries, sorted. No file has a place in the content stream yet: each `at` is 0.
+    /// Its entries, sorted. No file has a place in the content stream yet: each offset is 0.
     pub(super) entries: Vec<Entry>,
 }
 
@@ -75,7 +82,7 @@ fn walk(dir: &Path, within: Option<&TreePath>, entries: &mut Vec<Entry>) -> Resu
             let kind = EntryKind::File {
                 exec: mode.is_some_and(|mode| mode & 0o111 != 0),
                 size: meta.len(),
-                at: 0,
+                offset: ContentOffset::ZERO,
                 blake3: Digest::NONE,
             };
             entries.push(Entry { path, kind });
@@ -104,7 +111,7 @@ fn check_links(root: &Path, entries: &[Entry]) -> Result<(), BundleError> {
     let kinds = entries.iter().map(|e| (e.path.as_str(), &e.kind)).collect();
     for Entry { path, kind } in entries {
         if let EntryKind::Link { target } = kind {
-            super::rules::check_link(path, target, &kinds)
+            check_link(path, target, &kinds)
                 .map_err(|damage| refused(&path.below(root), damage.to_string()))?;
         }
     }
@@ -137,25 +144,25 @@ fn hash(path: &Path) -> Result<(u64, Digest), BundleError> {
 /// Identical files share one place. Files of one sort stand together, because neighbours share a frame and a frame
 /// compresses the better the more alike its content is; within a sort the order is that of the paths, so that a file
 /// which changes, comes or goes moves none of the others past each other.
-pub(super) fn arrange(entries: &mut [Entry]) -> Vec<(TreePath, u64, Digest)> {
+pub(super) fn arrange(entries: &mut [Entry]) -> Vec<Content> {
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_by(|a, b| {
         let (a, b) = (&entries[*a].path, &entries[*b].path);
         (sort_of(a), a).cmp(&(sort_of(b), b))
     });
-    let mut seen: HashMap<Digest, u64> = HashMap::new();
+    let mut seen: HashMap<Digest, ContentOffset> = HashMap::new();
     let mut stream = Vec::new();
-    let mut end = 0;
+    let mut end = ContentOffset::ZERO;
     for i in order {
         let Entry { path, kind } = &mut entries[i];
-        if let EntryKind::File { size, at, blake3, .. } = kind
+        if let EntryKind::File { size, offset, blake3, .. } = kind
             && *size != 0
         {
-            *at = *seen.entry(*blake3).or_insert_with(|| {
-                let at = end;
-                end += *size;
-                stream.push((path.clone(), *size, *blake3));
-                at
+            *offset = *seen.entry(*blake3).or_insert_with(|| {
+                let start = end;
+                end = start + *size;
+                stream.push(Content { path: path.clone(), digest: *blake3 });
+                start
             });
         }
     }
@@ -176,7 +183,7 @@ fn sort_of(path: &TreePath) -> &str {
 pub(super) fn check_distinct(components: &[(String, PathBuf)]) -> Result<(), BundleError> {
     let mut names = HashSet::new();
     for (name, dir) in components {
-        if !super::footer::is_component_name(name) {
+        if !is_component_name(name) {
             return Err(refused(
                 dir,
                 format!(

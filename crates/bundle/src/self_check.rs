@@ -3,9 +3,10 @@
 //!
 //! What misses something there, it misses on every machine it would be unpacked on.
 
-use super::{BundleError, Manifest};
+use crate::carriers::format_of;
+use crate::error::BundleError;
+use crate::manifest::Manifest;
 use fs_err as fs;
-use object::{Architecture, Object};
 use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -98,28 +99,11 @@ fn tail(said: &mut std::fs::File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
-/// Whether the program at `path` is for this system: a script, or an object file of its format and processor.
+/// Whether the program at `path` runs on this system: a script, or an object file of its format and processor.
 fn runs_here(path: &Path) -> io::Result<bool> {
     let file = fs::File::open(path)?;
     let Ok(bytes) = stigmer_platform::map(file.file()) else {
         return Ok(false);
     };
-    if bytes.starts_with(b"#!") {
-        return Ok(cfg!(unix));
-    }
-    let Ok(object) = object::File::parse(&*bytes) else {
-        return Ok(false);
-    };
-    let format = match object.format() {
-        object::BinaryFormat::Elf => cfg!(target_os = "linux"),
-        object::BinaryFormat::MachO => cfg!(target_os = "macos"),
-        object::BinaryFormat::Pe => cfg!(windows),
-        _ => false,
-    };
-    let processor = match object.architecture() {
-        Architecture::X86_64 => cfg!(target_arch = "x86_64"),
-        Architecture::Aarch64 => cfg!(target_arch = "aarch64"),
-        _ => false,
-    };
-    Ok(format && processor)
+    Ok(format_of(&bytes).is_native(&bytes))
 }

@@ -1,14 +1,23 @@
 //! The content stream of a component as something to read: its files one after another, each checked on the way.
 
-use super::{Digest, TreePath};
+use crate::digest::Digest;
+use crate::tree_path::TreePath;
 use fs_err as fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+/// A file whose content is part of a content stream.
+pub(super) struct Content {
+    /// Path of the file in the tree.
+    pub(super) path: TreePath,
+    /// BLAKE3 that the content must have.
+    pub(super) digest: Digest,
+}
+
 /// Reads the files of a content stream in order.
 pub(super) struct Stream {
     root: PathBuf,
-    waiting: std::vec::IntoIter<(TreePath, u64, Digest)>,
+    waiting: std::vec::IntoIter<Content>,
     open: Option<Open>,
 }
 
@@ -20,7 +29,7 @@ struct Open {
 
 impl Stream {
     /// The stream of these files below `root`.
-    pub(super) fn new(root: &Path, files: Vec<(TreePath, u64, Digest)>) -> Self {
+    pub(super) fn new(root: &Path, files: Vec<Content>) -> Self {
         Self { root: root.to_owned(), waiting: files.into_iter(), open: None }
     }
 }
@@ -32,7 +41,7 @@ impl Read for Stream {
         }
         loop {
             let Some(open) = &mut self.open else {
-                let Some((path, _, expected)) = self.waiting.next() else {
+                let Some(Content { path, digest: expected }) = self.waiting.next() else {
                     return Ok(0);
                 };
                 self.open = Some(Open {

@@ -268,12 +268,8 @@ impl Miss<'_> {
             }
         }
         let reused = reuse::reuse(root, self.component, stage.path());
-        let left: u64 = self
-            .component
-            .files()
-            .filter(|(path, ..)| !reused.contains(*path))
-            .map(|(_, _, size, ..)| size)
-            .sum();
+        let left: u64 =
+            self.component.files().filter(|file| !reused.contains(file.path)).map(|file| file.size).sum();
         self.progress.begin("materializing", left);
         let unpacked =
             unpack(self.carrier, self.component, stage.path(), &|path| !reused.contains(path), &|bytes| {
@@ -428,8 +424,8 @@ fn sync_files(place: &Place) -> io::Result<()> {
     let Some(component) = manifest::read(place) else {
         return Ok(());
     };
-    for (path, ..) in component.files() {
-        fs::File::open(path.below(&place.entry()))?.sync_all()?;
+    for file in component.files() {
+        fs::File::open(file.path.below(&place.entry()))?.sync_all()?;
     }
     Ok(())
 }

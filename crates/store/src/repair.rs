@@ -105,7 +105,7 @@ impl Bench<'_> {
         }
         progress.begin(
             "repairing",
-            component.files().filter(|(path, ..)| files.contains(*path)).map(|f| f.2).sum(),
+            component.files().filter(|file| files.contains(file.path)).map(|file| file.size).sum(),
         );
         let unpacked =
             unpack(carrier, component, stage.path(), &|path| files.contains(path), &|n| progress.advance(n));

@@ -9,19 +9,19 @@ use crate::Root;
 use fs_err as fs;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use stigmer_bundle::{Component, Digest, TreePath};
+use stigmer_bundle::{Component, Digest, FileEntry, TreePath};
 
-/// Below this, opening and hashing the old file costs more than decoding the new one with its neighbours.
-const WORTHWHILE: u64 = 64 << 10;
+/// Opening and hashing a smaller file costs more than decoding the new one with its neighbours.
+const MIN_REUSED: u64 = 64 << 10;
 
 /// Brings files of `component` that older entries hold into `stage`, and returns which. What cannot be had is simply not returned.
 pub(super) fn reuse(root: &Root, component: &Component, stage: &Path) -> HashSet<TreePath> {
     let mut found = HashSet::new();
-    let mut wanted: HashMap<Digest, Vec<(&TreePath, bool, u64)>> = HashMap::new();
-    for (path, exec, size, _, digest) in component.files() {
+    let mut wanted: HashMap<Digest, Vec<FileEntry<'_>>> = HashMap::new();
+    for file in component.files() {
         // A start trusts the entrypoint's change time, and a hard link would change that of the old entry's.
-        if size >= WORTHWHILE && *path != component.entrypoint {
-            wanted.entry(digest).or_default().push((path, exec, size));
+        if file.size >= MIN_REUSED && *file.path != component.entrypoint {
+            wanted.entry(file.digest).or_default().push(file);
         }
     }
     for digest in entries(root) {
@@ -36,38 +36,39 @@ pub(super) fn reuse(root: &Root, component: &Component, stage: &Path) -> HashSet
         let Some(older) = manifest::read(&place) else {
             continue;
         };
-        let offers: Vec<(PathBuf, u64, bool, Digest)> = older
+        let (paths, offers): (Vec<(PathBuf, u64)>, Vec<FileEntry<'_>>) = older
             .files()
-            .filter(|(.., digest)| wanted.contains_key(digest))
-            .map(|(path, exec, size, _, digest)| (path.below(&place.entry()), size, exec, digest))
-            .filter(|(path, size, ..)| {
+            .filter(|file| wanted.contains_key(&file.digest))
+            .map(|file| ((file.path.below(&place.entry()), file.size), file))
+            .filter(|((path, size), _)| {
                 path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == *size)
             })
-            .collect();
-        let asked: Vec<_> = offers.iter().map(|(path, size, ..)| (path.clone(), *size)).collect();
-        for (hash, (from, _, exec, digest)) in hash_files(&asked, &|_| ()).into_iter().zip(&offers) {
-            if hash.is_ok_and(|hash| hash == *digest) {
-                take_over(from, *exec, wanted.get(digest).map_or(&[], Vec::as_slice), stage, &mut found);
+            .unzip();
+        for ((hash, (from, _)), offer) in hash_files(&paths, &|_| ()).into_iter().zip(&paths).zip(&offers) {
+            if hash.is_ok_and(|hash| hash == offer.digest) {
+                let files = wanted.get(&offer.digest).map(Vec::as_slice).unwrap_or_default();
+                take_over(from, offer.is_executable, files, stage, &mut found);
             }
         }
-        wanted.retain(|_, paths| paths.iter().any(|(path, ..)| !found.contains(*path)));
+        wanted.retain(|_, files| files.iter().any(|file| !found.contains(file.path)));
     }
     found
 }
 
 fn take_over(
     from: &Path,
-    from_exec: bool,
-    wanted: &[(&TreePath, bool, u64)],
+    is_executable: bool,
+    wanted: &[FileEntry<'_>],
     stage: &Path,
     found: &mut HashSet<TreePath>,
 ) {
-    for (path, exec, _) in wanted {
-        let to = path.below(stage);
-        if !found.contains(*path)
-            && (clone(from, &to, *exec) || (from_exec == *exec && link(from, &to, *exec)))
+    for file in wanted {
+        let to = file.path.below(stage);
+        if !found.contains(file.path)
+            && (clone(from, &to, file.is_executable)
+                || (is_executable == file.is_executable && link(from, &to, is_executable)))
         {
-            found.insert((*path).clone());
+            found.insert(file.path.clone());
         }
     }
 }

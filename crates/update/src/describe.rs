@@ -86,23 +86,23 @@ pub(super) fn code_cutting(level: i32) -> Cutting {
 
 /// The carrier's segments, and its code part: all that is no frame.
 fn split(carrier: &Carrier) -> Result<(Vec<Segment>, Vec<u8>), BundleError> {
-    let bundle_at = carrier.range().start;
     let index = carrier.index()?;
     let mut frames: Vec<&Frame> = index.components.iter().flat_map(|component| &component.frames).collect();
-    frames.sort_by_key(|frame| frame.at);
+    frames.sort_by_key(|frame| frame.offset);
     let mut segments = Vec::new();
     let mut raw = Vec::new();
     let mut rest = carrier.bytes();
     let mut at = 0;
     for frame in frames {
         // The index was checked: its frames follow one another inside the bundle, which lies inside the file.
-        let code_len = bundle_at + frame.at - at;
+        let range = carrier.frame_range(frame);
+        let code_len = range.start - at;
         let (code, from_frame) = cut(carrier, rest, code_len)?;
         let (bytes, after) = cut(carrier, from_frame, frame.len)?;
         if Digest::of(bytes) != frame.blake3 {
             return Err(carrier.error(stigmer_bundle::Damage(format!(
                 "the frame at byte {} of the file does not match its digest",
-                bundle_at + frame.at
+                range.start
             ))));
         }
         if !code.is_empty() {
@@ -111,7 +111,7 @@ fn split(carrier: &Carrier) -> Result<(Vec<Segment>, Vec<u8>), BundleError> {
         }
         segments.push(Segment::Frame { blake3: frame.blake3, size: frame.len });
         rest = after;
-        at = bundle_at + frame.at + frame.len;
+        at = range.end;
     }
     if !rest.is_empty() {
         segments.push(Segment::Code(rest.len() as u64));

@@ -30,14 +30,13 @@ impl Seed {
     pub(super) fn of_carrier(path: &Path) -> io::Result<Self> {
         let carrier = Carrier::open(path).map_err(io::Error::other)?;
         let index = carrier.index().map_err(io::Error::other)?;
-        let bundle = carrier.range().start;
         let mut frames: Vec<_> = index.components.iter().flat_map(|component| &component.frames).collect();
-        frames.sort_by_key(|frame| frame.at);
+        frames.sort_by_key(|frame| frame.offset);
         let mut known = HashMap::new();
         let mut code = CodeMap::default();
         let mut at = 0;
         for frame in frames {
-            let range = bundle + frame.at..bundle + frame.at + frame.len;
+            let range = carrier.frame_range(frame);
             code.add(at..range.start);
             at = range.end;
             known.insert(frame.blake3, vec![range]);

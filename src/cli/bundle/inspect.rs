@@ -2,7 +2,7 @@
 
 use super::super::output::bytes;
 use super::super::{Outcome, Output};
-use super::{count, kind_name, or_self};
+use super::{count, or_self};
 use crate::bundle::{Carrier, CodePart, Component, Digest, Entry, EntryKind, FORMAT_VERSION};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ impl Args {
         };
         let report = Report {
             path: &path,
-            carrier: kind_name(carrier.kind()),
+            carrier: carrier.kind().name,
             format: FORMAT_VERSION,
             size: carrier.bytes().len() as u64,
             bundle_at: range.start,

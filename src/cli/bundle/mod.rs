@@ -9,7 +9,6 @@ mod signing;
 mod verify;
 
 use super::{Failure, Outcome};
-use crate::bundle::CarrierKind;
 use clap::Subcommand;
 use std::path::PathBuf;
 
@@ -56,15 +55,6 @@ fn or_self(file: Option<PathBuf>) -> Result<PathBuf, Failure> {
     match file {
         Some(file) => Ok(file),
         None => Ok(crate::platform::own_executable()?),
-    }
-}
-
-fn kind_name(kind: CarrierKind) -> &'static str {
-    match kind {
-        CarrierKind::Elf => "ELF",
-        CarrierKind::MachO => "Mach-O",
-        CarrierKind::Pe => "PE",
-        CarrierKind::Plain => "plain",
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::super::output::bytes;
 use super::super::{Outcome, Output};
-use super::{count, kind_name};
-use crate::bundle::{CarrierKind, Cutting, Digest, Packing, SelfCheck, is_identifier};
+use super::count;
+use crate::bundle::{Cutting, Digest, Packing, SelfCheck, is_identifier};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -120,12 +120,12 @@ impl Args {
         output.note(format_args!(
             "{}: {} carrier, {}",
             self.out.display(),
-            kind_name(packed.kind),
+            packed.kind.name,
             bytes(packed.size)
         ));
         if packed.signed {
             output.note(format_args!("signed ad hoc as {}", self.identifier));
-        } else if packed.kind == CarrierKind::MachO {
+        } else if packed.kind.must_be_signed {
             output.note(
                 "it has no signature: sign it now, ad hoc or with an identity, or macOS will not run it",
             );
@@ -133,7 +133,7 @@ impl Args {
         if output.is_json() {
             output.json(&Report {
                 path: &self.out,
-                carrier: kind_name(packed.kind),
+                carrier: packed.kind.name,
                 size: packed.size,
                 signed: packed.signed,
                 components: rows,

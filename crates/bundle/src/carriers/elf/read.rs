@@ -1,11 +1,11 @@
-//! The ELF carrier: the bundle is the content of a section that belongs to no segment.
+//! Reading an ELF carrier: the section of the bundle, found by its name.
 //!
 //! `strip`, `eu-strip`, `objcopy` and `patchelf` drop what the section table does not know of, and keep, but may move, what it
 //! does. So the bundle is registered as a non-alloc section and found by its name when it is no longer at the end of the file.
 //! The section is a note, a well-formed one with the bundle as its description, because notes are the only sections
 //! outside of segments that `eu-strip` keeps.
 
-use super::Damage;
+use crate::error::Damage;
 use object::FileKind;
 use object::elf::{FileHeader32, FileHeader64};
 use object::endian::Endianness;
@@ -19,11 +19,11 @@ pub(super) const SECTION: &[u8] = b".stigmer.bundle";
 pub(super) const NOTE_LEN: usize = 20;
 /// The name of the note, with the zero byte that ends it.
 pub(super) const NOTE_NAME: &[u8; 8] = b"stigmer\0";
-/// The type of the note. Types are the business of whoever owns the name.
+/// The type of the note. The owner of the name defines the types.
 pub(super) const NOTE_TYPE: u32 = 1;
 
 /// Where the section table says the bundle lies; `None` if there is no such section.
-pub(super) fn find(data: &[u8]) -> Result<Option<Range<u64>>, Damage> {
+pub(super) fn find_section(data: &[u8]) -> Result<Option<Range<u64>>, Damage> {
     if matches!(FileKind::parse(data), Ok(FileKind::Elf64)) {
         find_in::<FileHeader64<Endianness>>(data)
     } else {

@@ -1,12 +1,12 @@
-//! Making a Mach-O file a carrier: `__LINKEDIT` and the string table at its end grow over the bundle.
+//! Writing a Mach-O carrier: `__LINKEDIT` and the string table at its end grow over the bundle.
 //!
 //! No load command is added, because there may be no room for one, and no segment, because macOS 27 counts them. Apple's
 //! own tools insist that the link edit information fills `__LINKEDIT`, so the string table, which is last in it, takes the
 //! bundle in; nothing looks up a name there. An ad hoc signature is dropped, because it could not stay valid. Its place in
 //! the load commands is taken by that of the new one, which is last in `__LINKEDIT` and in the file.
 
-use super::elf_write::pad;
-use super::macho_sign::{self, Signing};
+use super::sign::{self, ADHOC, CODE_DIRECTORY, SUPER_BLOB, Signing};
+use crate::carriers::format::pad;
 
 const MAGIC_64: u32 = 0xfeed_facf;
 const HEADER_LEN: usize = 32;
@@ -19,10 +19,6 @@ const LC_CODE_SIGNATURE: u32 = 0x1d;
 /// The largest page of any Mac.
 const PAGE: u64 = 0x4000;
 const ALIGN: usize = 16;
-/// In a signature: the blob of blobs, the slot of the (empty, if ad hoc) certificates, and the flag that says ad hoc.
-const SUPER_BLOB: u32 = 0xfade_0cc0;
-const CODE_DIRECTORY: u32 = 0xfade_0c02;
-const CS_ADHOC: u32 = 0x2;
 const SIGNATURE_COMMAND_LEN: usize = 16;
 
 /// A load command: where it lies, which it is, how long it is.
@@ -33,24 +29,16 @@ struct Command {
     len: usize,
 }
 
-/// What makes a carrier of a Mach-O file.
-#[derive(Debug)]
-pub(super) struct Parts<'a> {
-    /// The bytes in front of the bundle.
-    pub(super) code: Vec<u8>,
-    /// How to sign, if it is to be signed: what comes of it follows the bundle.
-    pub(super) signing: Option<Signing<'a>>,
-}
-
-/// What makes of `base` a carrier of a bundle of `bundle_len` bytes, signed under `identifier` if there is one.
+/// The bytes in front of a bundle of `bundle_len` bytes that make `base` a carrier, and with an `identifier` the parameters of the
+/// signature that follows the bundle.
 ///
 /// # Errors
-/// Why this file cannot be one.
-pub(super) fn carrier_of<'a>(
+/// The reason why `base` cannot carry a bundle.
+pub(super) fn grow_linkedit<'a>(
     base: &[u8],
     bundle_len: u64,
     identifier: Option<&'a str>,
-) -> Result<Parts<'a>, String> {
+) -> Result<(Vec<u8>, Option<Signing<'a>>), String> {
     if four(base, 0) != Some(MAGIC_64) {
         return Err("it is not a 64-bit little-endian Mach-O file, and no Mac runs any other".into());
     }
@@ -104,7 +92,7 @@ pub(super) fn carrier_of<'a>(
     }
     put(&mut out, linkedit + 48, &(linkedit_end - start).to_le_bytes());
     put(&mut out, linkedit + 32, &(linkedit_end - start).next_multiple_of(PAGE).to_le_bytes());
-    Ok(Parts { code: out, signing })
+    Ok((out, signing))
 }
 
 /// Adds the load command of a signature that begins at `at`, and returns where that ends.
@@ -115,7 +103,7 @@ fn announce_signature(
     identifier: &str,
 ) -> Result<u64, String> {
     let beyond = || "a Mach-O file cannot hold a bundle beyond 4 GiB".to_owned();
-    let len = macho_sign::len(at, identifier).ok_or_else(beyond)?;
+    let len = sign::len(at, identifier).ok_or_else(beyond)?;
     let end = at.checked_add(len).filter(|end| u32::try_from(*end).is_ok()).ok_or_else(beyond)?;
     let command = commands.last().map_or(HEADER_LEN, |c| c.at + c.len);
     // What follows the load commands is unused up to the first section, and zero; anything else is not ours to overwrite.
@@ -220,7 +208,7 @@ fn is_ad_hoc(blob: &[u8]) -> bool {
     (0..big(8).unwrap_or(0).min(16) as usize)
         .filter_map(|i| big(12 + i * 8 + 4).map(|at| at as usize))
         .filter(|at| big(*at) == Some(CODE_DIRECTORY))
-        .all(|at| at.checked_add(12).and_then(big).is_some_and(|flags| flags & CS_ADHOC != 0))
+        .all(|at| at.checked_add(12).and_then(big).is_some_and(|flags| flags & ADHOC != 0))
 }
 
 fn commands(data: &[u8]) -> Result<Vec<Command>, String> {

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 /// A blob of blobs, and those in it: the code directory, the (empty) set of requirements, the (empty) list of certificates.
 /// Apple's own tool writes all three; without the requirements it calls the signature invalid.
-const SUPER_BLOB: u32 = 0xfade_0cc0;
-const CODE_DIRECTORY: u32 = 0xfade_0c02;
+pub(super) const SUPER_BLOB: u32 = 0xfade_0cc0;
+pub(super) const CODE_DIRECTORY: u32 = 0xfade_0c02;
 const REQUIREMENTS: u32 = 0xfade_0c01;
 const CERTIFICATES: u32 = 0xfade_0b01;
 /// The slots they stand in.
@@ -22,7 +22,7 @@ const CERTIFICATES_SLOT: u32 = 0x1_0000;
 /// The version with the executable segment, which is the last of the fields written here.
 const VERSION: u32 = 0x2_0400;
 /// Signed by nobody. Not `linker-signed`: tools replace such a signature without being asked.
-const ADHOC: u32 = 0x2;
+pub(super) const ADHOC: u32 = 0x2;
 /// SHA-256.
 const HASH_TYPE: u8 = 2;
 const HASH_LEN: usize = 32;

@@ -1,14 +1,11 @@
-//! The Mach-O carrier: the bundle lies at the end of `__LINKEDIT`, in front of the code signature.
-//!
-//! macOS runs nothing whose signature does not cover it whole, and nothing may follow the signature. So the bundle is
-//! part of the last segment, and its end is where the signature begins.
+//! Reading a Mach-O carrier: where the load commands say that the segments end and the signature begins.
 
 use object::FileKind;
 use object::endian::Endianness;
 use object::macho::{MachHeader32, MachHeader64};
 use object::read::macho::{LoadCommandVariant, MachHeader};
 
-/// What the load commands say of the file's end.
+/// The ends that the load commands name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Ends {
     /// Where the code signature begins.
@@ -17,7 +14,7 @@ pub(super) struct Ends {
     pub(super) segments: u64,
 }
 
-/// Reads them; of a file whose load commands cannot be read, nothing is known.
+/// Reads the load commands. If they cannot be read, no end is known.
 pub(super) fn ends(data: &[u8]) -> Ends {
     let ends = if matches!(FileKind::parse(data), Ok(FileKind::MachO64)) {
         ends_in::<MachHeader64<Endianness>>(data)

@@ -1,10 +1,11 @@
-//! Making an ELF file a carrier: a copy of its section table with one more section, and the bundle as that section's content.
+//! Writing an ELF carrier: a copy of the section table with one more section, and the bundle as that section's content.
 //!
 //! Nothing of the file is moved. A new string table and a new section table go to its end, in front of the bundle, and
-//! three fields of the file header lead there; no segment, no address and no other section knows of it. The bundle is
-//! last, so its footer is where a start looks first: at the end of the file.
+//! three fields of the file header point there; no segment, address or other section refers to it. The bundle is last, so its
+//! footer is where a reader looks first: at the end of the file.
 
-use super::elf::{NOTE_LEN, NOTE_NAME, NOTE_TYPE, SECTION};
+use super::read::{NOTE_LEN, NOTE_NAME, NOTE_TYPE, SECTION};
+use crate::carriers::format::pad;
 use object::FileKind;
 use object::elf::{FileHeader32, FileHeader64, SHN_LORESERVE, SHT_NOTE};
 use object::endian::Endianness;
@@ -34,11 +35,11 @@ const FIELDS_64: Fields =
 const FIELDS_32: Fields =
     Fields { word: 4, shoff: 0x20, shnum: 0x30, offset: 0x10, size: 0x14, align: 0x20, entry: 40 };
 
-/// The bytes in front of a bundle of `bundle_len` bytes that make of `base` a carrier.
+/// The bytes in front of a bundle of `bundle_len` bytes that make `base` a carrier.
 ///
 /// # Errors
-/// Why this file cannot be one.
-pub(super) fn carrier_of(base: &[u8], bundle_len: u64) -> Result<Vec<u8>, String> {
+/// The reason why `base` cannot carry a bundle.
+pub(super) fn add_section(base: &[u8], bundle_len: u64) -> Result<Vec<u8>, String> {
     match FileKind::parse(base) {
         Ok(FileKind::Elf64) => with_section::<FileHeader64<Endianness>>(base, bundle_len, &FIELDS_64),
         _ => with_section::<FileHeader32<Endianness>>(base, bundle_len, &FIELDS_32),
@@ -108,11 +109,6 @@ fn with_section<H: FileHeader<Endian = Endianness>>(
     writer.four(note_at + 8, NOTE_TYPE);
     out[note_at + 12..].copy_from_slice(NOTE_NAME);
     Ok(out)
-}
-
-/// Zero bytes up to the next multiple of `align`.
-pub(super) fn pad(out: &mut Vec<u8>, align: usize) {
-    out.resize(out.len().next_multiple_of(align), 0);
 }
 
 /// Writes numbers as the file writes them. Every position was taken from the length of `out`.
