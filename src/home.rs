@@ -3,14 +3,17 @@
 //! One module says where things are, so that no two parts of the program can disagree about it, and one variable,
 //! `STIGMER_HOME`, moves all of it: tests, sandboxes and people with a small home directory need that.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use stigmer_store::Root;
 use stigmer_update::FetchedRunners;
 
 /// The variable that moves the home directory.
 pub const HOME_VARIABLE: &str = "STIGMER_HOME";
+/// Environment variable with the number of seconds to wait for the lock of a store entry.
+pub const LOCK_TIMEOUT_VARIABLE: &str = "STIGMER_LOCK_TIMEOUT";
 
 /// Why no home directory can be named.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -21,6 +24,9 @@ pub enum HomeError {
     /// `STIGMER_HOME` is relative, so its meaning would change with the working directory.
     #[error("STIGMER_HOME is `{0}`, which is not an absolute path")]
     Relative(PathBuf),
+    /// `STIGMER_LOCK_TIMEOUT` is not a number of seconds.
+    #[error("invalid value {0:?} for {LOCK_TIMEOUT_VARIABLE}: expected a whole number of seconds")]
+    LockTimeout(OsString),
 }
 
 /// The home directory: `STIGMER_HOME`, else `~/.stigmer`. Nothing is created by naming it.
@@ -32,10 +38,21 @@ pub struct Home {
 impl Home {
     /// Finds the home directory from the environment.
     pub fn from_env() -> Result<Self, HomeError> {
-        match std::env::var_os(HOME_VARIABLE) {
-            Some(value) if !value.is_empty() => Self::explicit(&value),
-            _ => Self::of_person(),
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let home = match set(HOME_VARIABLE) {
+            Some(value) => Self::explicit(&value)?,
+            None => Self::of_person()?,
+        };
+        match set(LOCK_TIMEOUT_VARIABLE) {
+            Some(value) => home.with_lock_timeout(&value),
+            None => Ok(home),
         }
+    }
+
+    fn with_lock_timeout(self, value: &OsStr) -> Result<Self, HomeError> {
+        let seconds = value.to_str().and_then(|text| text.parse().ok());
+        let seconds = seconds.ok_or_else(|| HomeError::LockTimeout(value.to_owned()))?;
+        Ok(Self { store: self.store.with_lock_timeout(Duration::from_secs(seconds)) })
     }
 
     /// `~/.stigmer`, whatever `STIGMER_HOME` says.
@@ -116,6 +133,15 @@ mod tests {
     #[test]
     fn a_relative_override_is_refused() {
         assert_eq!(Home::explicit(OsStr::new("here")), Err(HomeError::Relative("here".into())));
+    }
+
+    #[test]
+    fn lock_timeout_is_a_whole_number_of_seconds() {
+        let home = |value| Home::at("/h").with_lock_timeout(OsStr::new(value));
+        assert_eq!(home("120").unwrap().lock_timeout(), Duration::from_secs(120));
+        for invalid in ["1m", "-1", "1.5", " 1"] {
+            assert_eq!(home(invalid), Err(HomeError::LockTimeout(invalid.into())));
+        }
     }
 
     #[test]

@@ -207,8 +207,13 @@ impl From<io::Error> for Failure {
 
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
-        Self::from_error(Exit::Config, &error)
-            .hint("set STIGMER_HOME to the absolute path of a directory to use")
+        let hint = match &error {
+            HomeError::LockTimeout(_) => {
+                "set it to a whole number, such as 120, or unset it: the default is 60"
+            }
+            _ => "set STIGMER_HOME to the absolute path of a directory to use",
+        };
+        Self::from_error(Exit::Config, &error).hint(hint)
     }
 }
 
@@ -231,9 +236,6 @@ impl From<StoreError> for Failure {
             StoreError::Bundle(error) => return error.into(),
             StoreError::Busy(_) => {
                 (Exit::Busy, "wait for that process or end it; STIGMER_LOCK_TIMEOUT=SECONDS waits longer")
-            }
-            StoreError::Patience { .. } => {
-                (Exit::Config, "give it a whole number, such as 120, or leave it out: then it is a minute")
             }
             StoreError::NoSpace { .. } => (
                 Exit::Io,

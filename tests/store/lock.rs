@@ -52,13 +52,15 @@ fn a_lock_that_is_never_released_is_named_and_ends_the_wait() {
 }
 
 #[test]
-fn a_patience_that_is_no_number_is_refused_and_not_guessed() {
+fn invalid_lock_timeout_is_refused() {
     let world = World::new();
     for garbage in ["1m", "-1", "1.5"] {
         let mut command = world.command(carrier(Payload::One), &["exec", NAME]);
         run(command.env("STIGMER_LOCK_TIMEOUT", garbage)).code(78).says(&[
-            &format!("STIGMER_LOCK_TIMEOUT is {garbage:?}, which is no number of seconds"),
-            "hint: give it a whole number",
+            &format!(
+                "invalid value {garbage:?} for STIGMER_LOCK_TIMEOUT: expected a whole number of seconds"
+            ),
+            "hint: set it to a whole number",
         ]);
     }
     world.assert_nothing_published();

@@ -1,37 +1,81 @@
-//! The store: content-addressed, materialized components.
+//! A content-addressed store of extracted components that verifies and repairs itself.
 //!
-//! ```text
-//! store/v1/DIGEST/…            an entry: one component's tree, read-only
-//! store/v1/DIGEST.manifest     what it must hold; its own digest is DIGEST, so it cannot lie
-//! store/v1/DIGEST.stamp        written last: the entry is complete, and how it looked then
-//! store/v1/.tmp-… .trash-…     being made, being deleted
-//! locks/DIGEST.lock            exclusive: somebody makes, repairs or removes the entry; holds who and why
-//! locks/DIGEST.lease           shared: somebody runs from the entry
+//! A *carrier* is an executable that contains a bundle of components ([`stigmer_bundle`] reads and writes it). This crate extracts a
+//! component from its carrier once, to a directory that is named by the component's content, and gives every later start
+//! that directory in well under a millisecond. It is for programs that are shipped as one file and need a file tree to
+//! run: an interpreter with its libraries, a set of plug-ins, a web application.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use stigmer_store::{Depth, Root, Silent, ensure};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let root = Root::at("/home/user/.example");
+//! let carrier = std::env::current_exe()?;
+//! let ready = ensure(&root, &carrier, "runtime", Depth::Entrypoint, &Silent)?;
+//! // `ready.lease` marks the entry as in use for as long as it is alive.
+//! std::process::Command::new(&ready.program).status()?;
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! # Order of things
+//! `examples/self_extracting.rs` packs a component, extracts it, damages it and has it repaired.
 //!
-//! A **warm start** ([`warm`]) takes the lease, reads the stamp, compares one `lstat`, and is done. It waits for nobody: a lease
-//! is refused only while the entry is being removed, and then the start is a miss.
+//! # Guarantees
+//!
+//! - **Nothing is published that was not verified.** Every file is hashed in the pass that writes it; an entry appears by one
+//!   rename, complete or not at all.
+//! - **A killed process leaves nothing half-made behind.** Whatever the moment, the next start completes or repeats the work.
+//! - **Any number of processes may start at once.** One extracts, the others wait for it, for a bounded time. On a file system
+//!   without locks they all extract, and the rename decides.
+//! - **Damage is repaired** from the carrier, file by file, with fresh inodes: a process that runs from the entry keeps what it has open.
+//! - **An entry in use is never removed**: [`collect`] respects leases and running processes.
+//! - **A power cut is noticed.** Nothing is flushed to disk while a person waits; an entry that was not yet confirmed to be on
+//!   disk is verified after the next boot.
+//!
+//! # Limits
+//!
+//! - The store trusts the user it belongs to: a process of that user can change entries, and the cheap depths of checking see
+//!   only changes made through the file system.
+//! - Components are read-only. What a program writes belongs elsewhere.
+//! - Entries are as large as their files; the store neither compresses nor deduplicates them, but it clones or links
+//!   files that an older entry already has.
+//!
+//! # Layout
+//!
+//! ```text
+//! store/v1/DIGEST/…            entry: the file tree of one component, read-only
+//! store/v1/DIGEST.manifest     file list of the entry; its own digest is DIGEST
+//! store/v1/DIGEST.stamp        record that the entry is complete, and how it looked then; written last
+//! store/v1/.tmp-… .trash-…     being made, being deleted
+//! locks/DIGEST.lock            exclusive: a process makes, repairs or removes the entry; holds its id and purpose
+//! locks/DIGEST.lease           shared: a process runs from the entry
+//! bin/NAME                     link to the program of the entry that was used last, for people and scripts
+//! ```
+//!
+//! # Order of operations
+//!
+//! A **warm start** ([`warm`]) takes the lease, reads the stamp, compares one `lstat`, and is done. It waits for no other process: a
+//! lease is refused only while the entry is being removed, and then the start is a miss.
 //!
 //! A **miss** ([`ensure`]) takes the lock, looks again, makes the entry in a sibling directory, and publishes it by a rename that
-//! never clobbers. The rename is the guarantee and the lock only saves work, so a file system without locks is no
-//! obstacle: losing the race is success. Manifest, entry, stamp appear in this order; a kill between any two leaves something that
-//! the next start completes.
+//! never clobbers. The rename is the guarantee and the lock only saves work, so losing the race is success. Manifest,
+//! entry and stamp appear in this order; a kill between any two leaves something that the next start completes.
 //!
 //! A **removal** ([`collect`]) takes the lock and then the lease exclusively, both without waiting, removes the stamp, renames the
-//! entry to trash, and deletes that at leisure. Lock order is always lock before lease, and nobody waits while
-//! holding a lease of the same entry, so there is no cycle to deadlock in.
+//! entry to trash, and deletes that afterwards. The lock always precedes the lease, and no process waits while it holds a
+//! lease of the same entry, so no deadlock is possible.
 //!
 //! Lock and lease files are never deleted: unlinking one would let two processes hold "the" lock on two inodes.
 //!
-//! # Three depths of looking
+//! # Three depths of checking
 //!
-//! | depth | cost | sees | used by |
-//! |---|---|---|---|
-//! | entrypoint | one `lstat` | a replaced or missing program | every start |
-//! | evidence | an `lstat` per entry, no reading | everything done through the file system | `stigmer server` |
-//! | content | reads and hashes all | also what the disk did by itself | `cache verify`, the first start after a power cut |
+//! | depth | cost | sees |
+//! |---|---|---|
+//! | [`Depth::Entrypoint`] | one `lstat` | a replaced or missing program |
+//! | [`Depth::Evidence`] | an `lstat` per entry, no reading | everything done through the file system |
+//! | [`verify`], [`repair()`] | reads and hashes every file | also what the disk did by itself |
 #![forbid(unsafe_code)]
 
 mod collect;
@@ -49,6 +93,7 @@ mod repair;
 mod reuse;
 mod root;
 mod stable;
+mod stage;
 mod stamp;
 mod verify;
 
@@ -67,74 +112,67 @@ use lock::{Holder, LockError};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use unit_prefix::NumberPrefix;
 
-/// Why the store could not do what was asked.
+/// The reason why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Reading or writing failed; the error names the path.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The carrier does not give what is needed.
+    /// The carrier cannot be read, is damaged, or does not have the component.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// Somebody else held the lock for as long as we were ready to wait.
+    /// Another process held the lock of the entry for longer than [`Root::lock_timeout`].
     #[error(transparent)]
     Busy(LockError),
-    /// The variable that says how long to wait is not understood.
-    #[error("{variable} is {value:?}, which is no number of seconds")]
-    Patience {
-        /// Its name.
-        variable: &'static str,
-        /// What it is set to.
-        value: std::ffi::OsString,
-    },
-    /// There is not enough room.
+    /// The file system has too little free space.
     #[error("`{}` needs {} but only {} is free", path.display(), bytes(*needed), bytes(*free))]
     NoSpace {
-        /// The directory that would hold it.
+        /// Directory that would hold the entry.
         path: PathBuf,
         /// Bytes needed.
         needed: u64,
         /// Bytes free.
         free: u64,
     },
-    /// We run as the administrator, in somebody else's home.
+    /// The administrator would create files in the directory of another user: see [`Root::personal`].
     #[error("refusing to create files as the administrator in `{}`, which belongs to somebody else", path.display())]
     ForeignHome {
-        /// The directory.
+        /// Directory of the store.
         path: PathBuf,
     },
-    /// The entry was repaired, and something is wrong with it again or still.
+    /// The entry was repaired, and verification still finds a problem.
     #[error("`{}` was repaired and is still not as packed: {kind}", path.display())]
     StillDamaged {
-        /// What is wrong.
+        /// Path of the damaged file.
         path: PathBuf,
-        /// How.
+        /// Kind of the problem.
         kind: ProblemKind,
     },
 }
 
-/// What the store says while it works. Everything has a silent default.
+/// Receives reports of long operations. Every method does nothing by default.
 pub trait Progress: Sync {
-    /// It waits for somebody else, at most this long.
-    fn waiting(&self, _holder: &Holder, _at_most: Duration) {}
-    /// It begins something that takes this many bytes of work.
+    /// The store waits for the lock that `holder` has, at most `timeout`.
+    fn waiting(&self, _holder: &Holder, _timeout: Duration) {}
+    /// An operation begins that handles `bytes` bytes; `what` is a gerund such as `materializing`.
     fn begin(&self, _what: &str, _bytes: u64) {}
-    /// It has done this many more.
+    /// The operation has handled that many more bytes.
     fn advance(&self, _bytes: u64) {}
-    /// It is done with what it began.
+    /// The operation has ended.
     fn end(&self) {}
-    /// It noticed something a person should know.
+    /// A person should know this, although the operation goes on.
     fn notice(&self, _text: &str) {}
 }
 
-/// Says nothing.
+/// A [`Progress`] that reports nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
 impl Progress for Silent {}
 
-/// Where the parts of one entry lie.
+/// The paths of one entry and its records.
 #[derive(Debug, Clone)]
 pub struct Place {
     root: Root,
@@ -142,42 +180,42 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of the entry with this payload digest.
+    /// The place of the entry with the payload digest `digest`.
     pub fn new(root: &Root, digest: Digest) -> Self {
         Self { root: root.clone(), digest }
     }
 
-    /// The payload digest.
+    /// Payload digest of the entry.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The entry: a directory.
+    /// Directory of the entry.
     pub fn entry(&self) -> PathBuf {
         self.root.store().join(self.digest.to_string())
     }
 
-    /// Its stamp.
+    /// File of the entry's stamp.
     pub fn stamp(&self) -> PathBuf {
         self.root.store().join(format!("{}.stamp", self.digest))
     }
 
-    /// Its manifest.
+    /// File of the entry's manifest.
     pub fn manifest(&self) -> PathBuf {
         self.root.store().join(format!("{}.manifest", self.digest))
     }
 
-    /// Its lock file.
+    /// Lock file of the entry.
     pub fn lock(&self) -> PathBuf {
         self.root.locks().join(format!("{}.lock", self.digest))
     }
 
-    /// Its lease file.
+    /// Lease file of the entry.
     pub fn lease(&self) -> PathBuf {
         self.root.locks().join(format!("{}.lease", self.digest))
     }
 
-    /// How the names of directories in the making begin.
+    /// Prefix of the names of directories that are to become this entry.
     fn temporary_prefix(&self) -> String {
         format!(".tmp-{}-", self.digest.short())
     }
@@ -187,7 +225,11 @@ impl Place {
     }
 }
 
-/// A number of bytes for people: `31.9 MB`, powers of ten.
+/// Formats a number of bytes for people, in powers of ten: `31.90 MB`.
 pub fn bytes(count: u64) -> String {
-    indicatif::DecimalBytes(count).to_string()
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    match NumberPrefix::decimal(count as f64) {
+        NumberPrefix::Standalone(bytes) => format!("{bytes:.0} B"),
+        NumberPrefix::Prefixed(prefix, number) => format!("{number:.2} {prefix}B"),
+    }
 }

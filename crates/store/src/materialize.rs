@@ -2,6 +2,7 @@
 
 use super::remove::{remove_tree, to_trash};
 use super::repair::fix;
+use super::stage::Stage;
 use super::{
     Lease, Place, Problem, Progress, Root, Stamp, StoreError, entry_lock, lease, manifest, reuse, stable,
     verify,
@@ -126,7 +127,7 @@ pub fn repair(
     let miss = Miss { place, carrier, component: &component, depth: Depth::Evidence, progress };
     miss.refuse_foreign()?;
     let doing = format!("repairing {name} {}", component.version);
-    let _lock = entry_lock::take(&miss.place.lock(), &doing, progress)?;
+    let _lock = entry_lock::take(&miss.place, &doing, progress)?;
     let problems = miss.heal()?;
     if !(problems.is_empty() && miss.is_stamped()) {
         miss.write_stamp()?;
@@ -172,7 +173,7 @@ impl Miss<'_> {
         self.refuse_foreign()?;
         let doing = format!("materializing {} {}", self.component.name, self.component.version);
         let lock = prepare(root).map_err(StoreError::from);
-        let lock = match lock.and_then(|()| entry_lock::take(&self.place.lock(), &doing, self.progress)) {
+        let lock = match lock.and_then(|()| entry_lock::take(&self.place, &doing, self.progress)) {
             Ok(lock) => Some(lock),
             // A home that cannot be written may still hold a sound entry; nobody else can be changing it.
             Err(StoreError::Io(error)) if self.exists() && is_unwritable(&error) => None,
@@ -304,62 +305,6 @@ fn finish_tree(root: &Path, component: &Component) -> io::Result<()> {
     Ok(())
 }
 
-/// A directory in the making; removed if it does not come to be published.
-pub(super) struct Stage {
-    path: PathBuf,
-    is_published: bool,
-}
-
-impl Stage {
-    pub(super) fn new(root: &Root, prefix: &str) -> io::Result<Self> {
-        let store = root.store();
-        let path = tempfile::Builder::new()
-            .prefix(prefix)
-            .tempdir_in(&store)
-            .map_err(|e| {
-                io::Error::new(
-                    e.kind(),
-                    format!("failed to create a directory in `{}`: {e}", store.display()),
-                )
-            })?
-            .keep();
-        Ok(Self { path, is_published: false })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Renames the directory to its place. Somebody else having put one there meanwhile is success: it has the same
-    /// content, or none of us would have published it.
-    fn publish(mut self, to: &Path) -> io::Result<()> {
-        match stigmer_platform::rename_no_clobber(&self.path, to) {
-            Ok(()) => self.is_published = true,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty
-                ) => {}
-            Err(error) => {
-                return Err(io::Error::new(
-                    error.kind(),
-                    format!("failed to publish `{}`: {error}", to.display()),
-                ));
-            }
-        }
-        stigmer_platform::set_mode(to, stigmer_platform::stored_mode(true))
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if !self.is_published {
-            // If this fails as well, the next one who holds the lock sweeps it.
-            let _ = remove_tree(&self.path);
-        }
-    }
-}
-
 /// Makes the directories that the store needs.
 fn prepare(root: &Root) -> io::Result<()> {
     fs::create_dir_all(root.store())?;
@@ -411,7 +356,7 @@ pub fn confirm_durable(root: &Root, digest: Digest, progress: &dyn Progress) -> 
         Err(error) if error.kind() == io::ErrorKind::Unsupported => sync_files(&place)?,
         other => other?,
     }
-    let _lock = entry_lock::take(&place.lock(), "noting that the entry is on disk", progress)?;
+    let _lock = entry_lock::take(&place, "noting that the entry is on disk", progress)?;
     // A repair meanwhile has written anew what we have not flushed.
     if Stamp::read(&place).as_ref() != Some(&before) {
         return Ok(false);

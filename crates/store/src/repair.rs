@@ -3,8 +3,8 @@
 //! Whoever still runs from the entry keeps the inodes it has open, so nothing changes under a running process; and
 //! a link that was put where a file or directory should be is moved away and never written through.
 
-use super::materialize::Stage;
 use super::remove::{remove_tree, to_trash};
+use super::stage::Stage;
 use super::{Place, Problem, ProblemKind, Progress, StoreError, verify};
 use fs_err as fs;
 use std::collections::{BTreeMap, HashSet};
