@@ -1,21 +1,41 @@
 //! A content-addressed store of extracted components that verifies and repairs itself.
 //!
-//! A *carrier* is an executable that contains a bundle of components ([`stigmer_bundle`] reads and writes it). This crate extracts a
-//! component from its carrier once, to a directory that is named by the component's content, and gives every later start
-//! that directory in well under a millisecond. It is for programs that are shipped as one file and need a file tree to
-//! run: an interpreter with its libraries, a set of plug-ins, a web application.
+//! A *carrier* is an executable that contains a bundle of components ([`stigmer_bundle`] reads and writes it). This
+//! crate extracts a component from its carrier once, to a directory that is named by the component's content, and
+//! gives every later start that directory in well under a millisecond. It is for programs that are shipped as one
+//! file and need a file tree to run: an interpreter with its libraries, a set of plug-ins, a web application.
 //!
 //! # Example
 //!
-//! ```no_run
-//! use stigmer_store::{Depth, Root, Silent, ensure};
+//! ```
+//! use stigmer_store::{Depth, How, Root, Silent, ensure};
 //!
+//! # use std::fs;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let root = Root::at("/home/user/.example");
-//! let carrier = std::env::current_exe()?;
-//! let ready = ensure(&root, &carrier, "runtime", Depth::Entrypoint, &Silent)?;
-//! // `ready.lease` marks the entry as in use for as long as it is alive.
-//! std::process::Command::new(&ready.program).status()?;
+//! # let dir = tempfile::tempdir()?;
+//! # let tree = dir.path().join("greeter");
+//! # fs::create_dir(&tree)?;
+//! # fs::write(tree.join("component.json"), r#"{"name": "greeter", "version": "1.0.0", "entrypoint": "greet"}"#)?;
+//! # fs::write(tree.join("greet"), "#!/bin/sh\necho hello\n")?;
+//! # #[cfg(unix)]
+//! # fs::set_permissions(tree.join("greet"), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+//! # let base = dir.path().join("base");
+//! # fs::write(&base, "#!/bin/sh\nexit 0\n")?;
+//! # let carrier = dir.path().join("carrier");
+//! # let components = [("greeter".to_owned(), tree)];
+//! # let cutting = stigmer_bundle::Cutting::default();
+//! # let (base, out, self_check, identifier) = (&base, &carrier, false, None);
+//! # stigmer_bundle::Packing { base, components: &components, out, cutting, self_check, identifier }.run()?;
+//! # let directory = dir.path().join("store");
+//! // `carrier` is the path of an executable with a bundle, such as `std::env::current_exe()`.
+//! let root = Root::at(directory);
+//! let first = ensure(&root, &carrier, "greeter", Depth::Entrypoint, &Silent)?;
+//! assert!(matches!(first.how, How::Made { .. }));
+//! assert!(first.program.is_file());
+//!
+//! // The second start finds the entry. `lease` marks it as in use until it is dropped.
+//! let second = ensure(&root, &carrier, "greeter", Depth::Entrypoint, &Silent)?;
+//! assert_eq!(second.how, How::Warm);
 //! # Ok(())
 //! # }
 //! ```
@@ -24,20 +44,22 @@
 //!
 //! # Guarantees
 //!
-//! - **Nothing is published that was not verified.** Every file is hashed in the pass that writes it; an entry appears by one
-//!   rename, complete or not at all.
-//! - **A killed process leaves nothing half-made behind.** Whatever the moment, the next start completes or repeats the work.
-//! - **Any number of processes may start at once.** One extracts, the others wait for it, for a bounded time. On a file system
-//!   without locks they all extract, and the rename decides.
-//! - **Damage is repaired** from the carrier, file by file, with fresh inodes: a process that runs from the entry keeps what it has open.
+//! - **Nothing is published that was not verified.** Every file is hashed in the pass that writes it; an entry
+//!   appears by one rename, complete or not at all.
+//! - **A killed process leaves nothing half-made behind.** Whatever the moment, the next start completes or repeats
+//!   the work.
+//! - **Any number of processes may start at once.** One extracts, the others wait for it, for a bounded time. On a
+//!   file system without locks they all extract, and the rename decides.
+//! - **Damage is repaired** from the carrier, file by file, with fresh inodes: a process that runs from the entry
+//!   keeps what it has open.
 //! - **An entry in use is never removed**: [`collect`] respects leases and running processes.
-//! - **A power cut is noticed.** Nothing is flushed to disk while a person waits; an entry that was not yet confirmed to be on
-//!   disk is verified after the next boot.
+//! - **A power cut is noticed.** Nothing is flushed to disk while a person waits; an entry that was not yet
+//!   confirmed to be on disk is verified after the next boot.
 //!
 //! # Limits
 //!
-//! - The store trusts the user it belongs to: a process of that user can change entries, and the cheap depths of checking see
-//!   only changes made through the file system.
+//! - The store trusts the user it belongs to: a process of that user can change entries, and the cheap depths of
+//!   checking see only changes made through the file system.
 //! - Components are read-only. What a program writes belongs elsewhere.
 //! - Entries are as large as their files; the store neither compresses nor deduplicates them, but it clones or links
 //!   files that an older entry already has.
@@ -56,16 +78,17 @@
 //!
 //! # Order of operations
 //!
-//! A **warm start** ([`warm`]) takes the lease, reads the stamp, compares one `lstat`, and is done. It waits for no other process: a
-//! lease is refused only while the entry is being removed, and then the start is a miss.
+//! A **warm start** ([`warm`]) takes the lease, reads the stamp, compares one `lstat`, and is done. It waits for no
+//! other process: a lease is refused only while the entry is being removed, and then the start is a miss.
 //!
-//! A **miss** ([`ensure`]) takes the lock, looks again, makes the entry in a sibling directory, and publishes it by a rename that
-//! never clobbers. The rename is the guarantee and the lock only saves work, so losing the race is success. Manifest,
-//! entry and stamp appear in this order; a kill between any two leaves something that the next start completes.
+//! A **miss** ([`ensure`]) takes the lock, looks again, makes the entry in a sibling directory, and publishes it by a
+//! rename that never clobbers. The rename is the guarantee and the lock only saves work, so losing the race is
+//! success. Manifest, entry and stamp appear in this order; a kill between any two leaves something that the next
+//! start completes.
 //!
-//! A **removal** ([`collect`]) takes the lock and then the lease exclusively, both without waiting, removes the stamp, renames the
-//! entry to trash, and deletes that afterwards. The lock always precedes the lease, and no process waits while it holds a
-//! lease of the same entry, so no deadlock is possible.
+//! A **removal** ([`collect`]) takes the lock and then the lease exclusively, both without waiting, removes the
+//! stamp, renames the entry to trash, and deletes that afterwards. The lock always precedes the lease, and no process
+//! waits while it holds a lease of the same entry, so no deadlock is possible.
 //!
 //! Lock and lease files are never deleted: unlinking one would let two processes hold "the" lock on two inodes.
 //!

@@ -8,7 +8,8 @@ use object::{Architecture, Object};
 pub struct CarrierKind {
     /// Name of the format, for people and for JSON output: `ELF`, `Mach-O`, `PE` or `plain`.
     pub name: &'static str,
-    /// Whether nothing changes the code part after packing, so that its digest can be recorded. False where a signature follows.
+    /// Whether nothing changes the code part after packing, so that its digest can be recorded. False where a
+    /// signature follows.
     pub is_code_final: bool,
     /// Whether the operating system runs no carrier of this kind without a signature.
     pub must_be_signed: bool,
@@ -31,8 +32,8 @@ pub(crate) trait CarrierFormat: Sync {
     /// There is no bundle, or it is damaged.
     fn locate(&self, data: &[u8]) -> Result<Located, Missing>;
 
-    /// Prepares the bare binary `base` to be followed by a bundle of `bundle_len` bytes. With an `identifier`, a format that can be
-    /// signed without a certificate is to be signed under that name.
+    /// Prepares the bare binary `base` to be followed by a bundle of `bundle_len` bytes. With an `identifier`, a
+    /// format that can be signed without a certificate is to be signed under that name.
     ///
     /// # Errors
     /// The reason why `base` cannot carry a bundle.

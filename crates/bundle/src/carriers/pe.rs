@@ -1,8 +1,8 @@
 //! The PE carrier, of Windows: the bundle lies behind the last section, in front of the certificate table.
 //!
-//! Authenticode hashes everything in front of that table, so it covers a bundle that was there before signing. A signed carrier
-//! does not end with the bundle: the reader looks in front of the table. Packing changes no byte of the base. It would break a
-//! signature that is there already, so a signed base is refused.
+//! Authenticode hashes everything in front of that table, so it covers a bundle that was there before signing. A
+//! signed carrier does not end with the bundle: the reader looks in front of the table. Packing changes no byte of
+//! the base. It would break a signature that is there already, so a signed base is refused.
 
 use super::format::{CarrierFormat, CarrierKind, Prepared, is_for_this_processor, pad};
 use crate::error::Damage;

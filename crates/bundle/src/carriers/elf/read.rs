@@ -1,9 +1,9 @@
 //! Reading an ELF carrier: the section of the bundle, found by its name.
 //!
-//! `strip`, `eu-strip`, `objcopy` and `patchelf` drop what the section table does not know of, and keep, but may move, what it
-//! does. So the bundle is registered as a non-alloc section and found by its name when it is no longer at the end of the file.
-//! The section is a note, a well-formed one with the bundle as its description, because notes are the only sections
-//! outside of segments that `eu-strip` keeps.
+//! `strip`, `eu-strip`, `objcopy` and `patchelf` drop what the section table does not know of, and keep, but may
+//! move, what it does. So the bundle is registered as a non-alloc section and found by its name when it is no longer
+//! at the end of the file. The section is a note, a well-formed one with the bundle as its description, because notes
+//! are the only sections outside of segments that `eu-strip` keeps.
 
 use crate::error::Damage;
 use object::FileKind;

@@ -1,8 +1,9 @@
-//! Writing an ELF carrier: a copy of the section table with one more section, and the bundle as that section's content.
+//! Writing an ELF carrier: a copy of the section table with one more section, and the bundle as that section's
+//! content.
 //!
-//! Nothing of the file is moved. A new string table and a new section table go to its end, in front of the bundle, and
-//! three fields of the file header point there; no segment, address or other section refers to it. The bundle is last, so its
-//! footer is where a reader looks first: at the end of the file.
+//! Nothing of the file is moved. A new string table and a new section table go to its end, in front of the bundle,
+//! and three fields of the file header point there; no segment, address or other section refers to it. The bundle is
+//! last, so its footer is where a reader looks first: at the end of the file.
 
 use super::read::{NOTE_LEN, NOTE_NAME, NOTE_TYPE, SECTION};
 use crate::carriers::format::pad;

@@ -1,7 +1,7 @@
 //! The Mach-O carrier, of macOS: the bundle lies at the end of `__LINKEDIT`, in front of the code signature.
 //!
-//! macOS runs no program that its signature does not cover whole, and nothing may follow the signature. So the bundle is part
-//! of the last segment, and ends where the signature begins.
+//! macOS runs no program that its signature does not cover whole, and nothing may follow the signature. So the bundle
+//! is part of the last segment, and ends where the signature begins.
 
 mod read;
 mod sign;

@@ -1,16 +1,17 @@
 //! The ad hoc code signature of a Mach-O carrier: what `codesign --sign -` would write, written on any host.
 //!
-//! A Mac with an Apple processor starts nothing that is not signed, so a carrier packed on Linux would be of no use before
-//! somebody signs it on a Mac. An ad hoc signature names nobody; it is the digest of every page of the file in front of it. The
-//! last page is hashed as short as it is, and nothing follows the signature: macOS 27 refuses what earlier ones forgave.
+//! A Mac with an Apple processor starts nothing that is not signed, so a carrier packed on Linux would be of no use
+//! before somebody signs it on a Mac. An ad hoc signature names nobody; it is the digest of every page of the file in
+//! front of it. The last page is hashed as short as it is, and nothing follows the signature: macOS 27 refuses what
+//! earlier ones forgave.
 //!
 //! The format is published in Apple's `cs_blobs.h` (xnu, `osfmk/kern/cs_blobs.h`). Everything in it is big-endian.
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-/// A blob of blobs, and those in it: the code directory, the (empty) set of requirements, the (empty) list of certificates.
-/// Apple's own tool writes all three; without the requirements it calls the signature invalid.
+/// A blob of blobs, and those in it: the code directory, the (empty) set of requirements, the (empty) list of
+/// certificates. Apple's own tool writes all three; without the requirements it calls the signature invalid.
 pub(super) const SUPER_BLOB: u32 = 0xfade_0cc0;
 pub(super) const CODE_DIRECTORY: u32 = 0xfade_0c02;
 const REQUIREMENTS: u32 = 0xfade_0c01;
@@ -26,10 +27,12 @@ pub(super) const ADHOC: u32 = 0x2;
 /// SHA-256.
 const HASH_TYPE: u8 = 2;
 const HASH_LEN: usize = 32;
-/// The pages that are hashed have 4 KiB on every Mac, whatever the processor's are: every signer does so, and every macOS takes it.
+/// The pages that are hashed have 4 KiB on every Mac, whatever the processor's are: every signer does so, and every
+/// macOS takes it.
 const PAGE_BITS: u8 = 12;
 const PAGE: usize = 1 << PAGE_BITS;
-/// The hashes of the property list, of which there is none, and of the requirements stand in front of those of the pages.
+/// The hashes of the property list, of which there is none, and of the requirements stand in front of those of the
+/// pages.
 const SPECIAL_SLOTS: usize = 2;
 const DIRECTORY_LEN: usize = 88;
 const SUPER_BLOB_LEN: usize = 12 + 3 * 8;

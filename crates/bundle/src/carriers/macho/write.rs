@@ -1,9 +1,10 @@
 //! Writing a Mach-O carrier: `__LINKEDIT` and the string table at its end grow over the bundle.
 //!
-//! No load command is added, because there may be no room for one, and no segment, because macOS 27 counts them. Apple's
-//! own tools insist that the link edit information fills `__LINKEDIT`, so the string table, which is last in it, takes the
-//! bundle in; nothing looks up a name there. An ad hoc signature is dropped, because it could not stay valid. Its place in
-//! the load commands is taken by that of the new one, which is last in `__LINKEDIT` and in the file.
+//! No load command is added, because there may be no room for one, and no segment, because macOS 27 counts them.
+//! Apple's own tools insist that the link edit information fills `__LINKEDIT`, so the string table, which is last in
+//! it, takes the bundle in; nothing looks up a name there. An ad hoc signature is dropped, because it could not stay
+//! valid. Its place in the load commands is taken by that of the new one, which is last in `__LINKEDIT` and in the
+//! file.
 
 use super::sign::{self, ADHOC, CODE_DIRECTORY, SUPER_BLOB, Signing};
 use crate::carriers::format::pad;
@@ -29,8 +30,8 @@ struct Command {
     len: usize,
 }
 
-/// The bytes in front of a bundle of `bundle_len` bytes that make `base` a carrier, and with an `identifier` the parameters of the
-/// signature that follows the bundle.
+/// The bytes in front of a bundle of `bundle_len` bytes that make `base` a carrier, and with an `identifier` the
+/// parameters of the signature that follows the bundle.
 ///
 /// # Errors
 /// The reason why `base` cannot carry a bundle.
