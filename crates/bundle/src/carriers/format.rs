@@ -6,7 +6,7 @@ use object::{Architecture, Object};
 /// The kind of a carrier: the name of its object format and what the format requires of a packer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CarrierKind {
-    /// Name of the format, for people and for JSON output: `ELF`, `Mach-O`, `PE` or `plain`.
+    /// Name of the format, for people and for JSON output, such as `ELF`.
     pub name: &'static str,
     /// Whether nothing changes the code part after packing, so that its digest can be recorded. False where a
     /// signature follows.
