@@ -58,6 +58,10 @@ impl ServiceError {
             Self::Store(server::StoreError::Newer { .. }) => {
                 Some("use the stigmer that wrote it, or a later one: `stigmer self-update`".to_owned())
             }
+            Self::Store(server::StoreError::Migration { .. }) => Some(
+                "free as much space as the database has, and start again; or move the file away to begin an empty one"
+                    .to_owned(),
+            ),
             Self::Config(_) => Some("supervisor and component must be of the same version".to_owned()),
             _ => None,
         }

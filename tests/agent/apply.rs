@@ -85,7 +85,7 @@ fn what_is_applied_is_created_updated_or_unchanged_and_can_be_had_again() {
     assert_eq!(platform.run(&["delete", "agent", "one"]).status.code(), Some(0));
     let gone = platform.run(&["delete", "agent", "one"]);
     assert_eq!(gone.status.code(), Some(69), "{}", text(&gone));
-    assert!(text(&gone).contains("there is no agent `one`"), "{}", text(&gone));
+    assert!(text(&gone).contains("agent `one` not found"), "{}", text(&gone));
     let gone = platform.run(&["run", "one", "-m", "hi"]);
     assert_eq!(gone.status.code(), Some(69), "{}", text(&gone));
     platform.stop();

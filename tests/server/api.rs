@@ -29,7 +29,7 @@ fn a_resource_is_created_updated_unchanged_listed_and_forgotten() {
     assert_eq!(server.call("DELETE", "/v1/resources/agents/hello", None).0, 204);
     for method in ["DELETE", "GET"] {
         let (status, answer) = server.call(method, "/v1/resources/agents/hello", None);
-        assert_eq!((status, text(&answer, "error")), (404, "there is no agent `hello`"));
+        assert_eq!((status, text(&answer, "error")), (404, "agent `hello` not found"));
     }
 }
 
@@ -45,9 +45,9 @@ fn what_means_nothing_is_refused_in_words() {
     assert_eq!(server.call("PUT", "/v1/resources/robots/a", Some(&other)).0, 404);
     server.agent("hello");
     for (body, status, words) in [
-        (json!({"name": "nobody", "message": "hi"}), 404, "there is no agent or workflow `nobody`"),
+        (json!({"name": "nobody", "message": "hi"}), 404, "agent or workflow `nobody` not found"),
         (json!({"name": "hello"}), 400, "needs a message"),
-        (json!({"name": "hello", "message": "hi", "session": "s"}), 404, "no session"),
+        (json!({"name": "hello", "message": "hi", "session": "s"}), 404, "session `s` not found"),
         (json!({"name": "hello", "mesage": "hi"}), 400, "mesage"),
         (json!({"name": "hello", "message": "hi", "key": ""}), 400, "key"),
     ] {
@@ -305,4 +305,40 @@ fn many_at_once_are_all_kept_and_each_is_done_once() {
         .collect();
     said.sort_unstable();
     assert_eq!(said, (0..count).collect::<Vec<_>>());
+}
+
+#[test]
+fn suspended_execution_wakes_at_its_time_also_after_a_restart() {
+    let mut server = Server::patient();
+    server.apply("Workflow", "waiting", &json!({"document": {"dsl": "1.0.0", "namespace": "n", "name": "waiting", "version": "1.0.0"}, "do": [{"a": {"set": {"x": 1}}}]}));
+    let made = server.post("/v1/executions", &json!({"name": "waiting"}));
+    let id = text(&made, "id").to_owned();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+    let now = u64::try_from(since.as_millis()).expect("a time");
+    // It is over before the server is asked, soon, and while the server is away.
+    for (in_ms, is_killed) in [(0, false), (300, false), (500, true)] {
+        let worker = server.worker(1);
+        let leased = server.lease(&worker, WORKFLOW, 20_000).expect("it has woken");
+        let path = format!("/v1/leases/{}/suspend", text(&leased, "lease"));
+        let (status, answer) = server.call("POST", &path, Some(&json!({"wake_at_ms": now + in_ms})));
+        assert_eq!(status, 204, "{answer}");
+        let waiting = server.get(&format!("/v1/executions/{id}"));
+        assert_eq!((text(&waiting, "phase"), waiting["waiting_until"].is_string()), ("IN_PROGRESS", true));
+        assert_eq!(server.call("POST", &path, Some(&json!({}))).0, 410, "the lease is over");
+        if is_killed {
+            server.crash_and_restart(5000);
+        }
+    }
+    let worker = server.worker(1);
+    let leased = server.post(
+        &format!("/v1/workers/{worker}/lease"),
+        &json!({"kinds": WORKFLOW, "wait_ms": 20_000, "max": 9}),
+    );
+    assert_eq!(leased["leases"].as_array().map(Vec::len), Some(1));
+    assert_eq!(leased["leases"][0]["execution"]["attempt"], 4);
+    let path = format!("/v1/leases/{}/complete", text(&leased["leases"][0], "lease"));
+    let note = json!({"n": 1, "type": "note", "data": {"text": "x"}});
+    server.post(&path, &json!({"events": [note], "output": 7}));
+    assert_eq!(server.end_of(&id)["output"], 7);
+    assert_eq!(server.types_of(&id)[8..], ["note", "completed"]);
 }

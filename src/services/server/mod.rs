@@ -76,7 +76,8 @@ async fn serve(
     crate::platform::create_private_dir(work_dir)?;
     let store = open(work_dir)?;
     let app = api::share(config, store).await.map_err(|refusal| io::Error::other(refusal.to_string()))?;
-    let sweeper = tokio::spawn(std::sync::Arc::clone(&app).sweep());
+    let background =
+        [tokio::spawn(std::sync::Arc::clone(&app).sweep()), tokio::spawn(std::sync::Arc::clone(&app).wake())];
     let (ending, mut ended) = tokio::sync::watch::channel(false);
     let server = axum::serve(listener, api::router(&app)).with_graceful_shutdown(async move {
         // The sender's end would mean the same.
@@ -88,7 +89,7 @@ async fn serve(
         outcome = &mut server => return Ok(outcome?),
         shutdown = role::shutdown_requested(started_by) => shutdown,
     };
-    sweeper.abort();
+    background.iter().for_each(tokio::task::JoinHandle::abort);
     let _ = ending.send(true);
     match tokio::time::timeout(shutdown.grace(SHUTDOWN_GRACE), server).await {
         Ok(outcome) => Ok(outcome?),

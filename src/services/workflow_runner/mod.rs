@@ -176,7 +176,7 @@ impl Worker {
 fn ask_for_work(shared: &Arc<Shared>) {
     while let Some(id) = shared.wait_for_room(MOST) {
         let wait = u64::try_from(ASK.as_millis()).unwrap_or(u64::MAX);
-        let body = LeaseRequest { kinds: vec![Kind::Workflow], wait_ms: wait };
+        let body = LeaseRequest { kinds: vec![Kind::Workflow], wait_ms: wait, max: None };
         let path = format!("/v1/workers/{id}/lease");
         match shared.server.post::<Option<Leased>>(&path, &body, ASK + 5 * PATIENCE) {
             Answer::Accepted(Some(leased)) => execution::begin(shared, leased),

@@ -30,6 +30,9 @@ pub struct Created {
     /// Interrupted execution that this one resumes.
     #[serde(default)]
     pub resumes: Option<ExecutionId>,
+    /// Engine that runs the execution; `local` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 /// Data of `started`: a worker has the execution.
@@ -39,6 +42,17 @@ pub struct Started {
     pub worker: WorkerId,
     /// Number of workers that have started the execution, this one included.
     pub attempt: u32,
+}
+
+/// Data of `suspended`: the worker gave the execution back until something happens that it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Suspended {
+    /// Time to wake at, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub wake_at_ms: Option<i64>,
+    /// Whether the end of a child execution wakes it.
+    #[serde(default)]
+    pub on_children: bool,
 }
 
 /// Data of `lease.expired`: the worker has lost the execution.

@@ -286,6 +286,8 @@ events! {
     "created" Server Created(Created);
     /// A worker has the execution.
     "started" Server Started(Started);
+    /// The worker gave the execution back until something happens.
+    "suspended" Server Suspended(Suspended);
     /// Cancellation was requested.
     "cancel.requested" Server CancelRequested(Empty);
     /// The worker has lost the execution.

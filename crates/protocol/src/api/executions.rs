@@ -5,6 +5,7 @@ pub use super::event_data::ExecutionError;
 use super::events::{Event, JournalEvent};
 use crate::ids::{DefinitionDigest, ExecutionId, SessionId};
 use crate::kind::{Kind, Phase};
+use crate::time::format_ms;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -124,6 +125,12 @@ pub struct Execution {
     pub started: Option<String>,
     /// Time of the end, RFC 3339 in UTC.
     pub ended: Option<String>,
+    /// Time at which a suspended execution wakes, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_until: Option<String>,
+    /// Whether the execution is suspended until one of its children ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waiting_on_children: bool,
     /// Sequence number of the last journaled event.
     pub last_seq: u64,
 }
@@ -151,6 +158,8 @@ impl Execution {
             created: event.time.clone(),
             started: None,
             ended: None,
+            waiting_until: None,
+            waiting_on_children: false,
             last_seq: event.seq,
         })
     }
@@ -170,7 +179,12 @@ impl Execution {
             Event::Started(_) => {
                 self.phase = Phase::InProgress;
                 self.attempt += 1;
+                self.wake();
                 self.started.get_or_insert_with(|| time.to_owned());
+            }
+            Event::Suspended(suspended) => {
+                self.waiting_until = suspended.wake_at_ms.map(format_ms);
+                self.waiting_on_children = suspended.on_children;
             }
             Event::CancelRequested(_) => self.cancel_requested = true,
             Event::Usage(more) => {
@@ -191,8 +205,14 @@ impl Execution {
         }
     }
 
+    fn wake(&mut self) {
+        self.waiting_until = None;
+        self.waiting_on_children = false;
+    }
+
     fn end(&mut self, phase: Phase, time: &str) {
         self.phase = phase;
+        self.wake();
         self.ended = Some(time.to_owned());
     }
 }

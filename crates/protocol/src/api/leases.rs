@@ -19,6 +19,16 @@ pub struct LeaseRequest {
     /// Time to wait for an execution, in milliseconds; at most 60000.
     #[serde(default)]
     pub wait_ms: u64,
+    /// Maximum number of executions, 1 to 256: the answer is then a list. Without it, the answer is a single execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+}
+
+/// Answer to `POST /v1/workers/{id}/lease` if the request has `max`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LeasedList {
+    /// Executions, those first that could be taken for the longest time.
+    pub leases: Vec<Leased>,
 }
 
 /// An execution in the hands of a worker.
@@ -110,9 +120,12 @@ pub struct CreateChild {
 /// A suspended execution costs a row and a timer. It becomes leasable at `wake_at_ms`, at the end of one of its children if
 /// `on_children` is set, or at whichever comes first if both are given. A child that ended since the lease was granted counts: then the
 /// execution is leasable at once. With neither, it is leasable at once.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SuspendRequest {
+    /// Events since the last request, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<ReportedEvent>,
     /// The wall-clock time to wake at, in milliseconds since the Unix epoch; `None` for no time.
     #[serde(default)]
     pub wake_at_ms: Option<u64>,

@@ -2,6 +2,7 @@
 
 use super::extract::{Path, Query};
 use super::{App, Refusal};
+use crate::services::server::bells::Bell;
 use crate::services::server::journal;
 use axum::Json;
 use axum::extract::State;
@@ -11,12 +12,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 use stigmer_protocol::ExecutionId;
 use stigmer_protocol::api::RawEvent;
 use stigmer_protocol::api::events::{EventPage, EventQuery};
-use tokio::sync::Notify;
 
 /// How many events are read at once.
 const PAGE: u32 = 500;
@@ -59,7 +58,7 @@ fn as_sse(event: &RawEvent) -> sse::Event {
 /// A place in a journal that moves on with it.
 struct Tail {
     app: App,
-    bell: Arc<Notify>,
+    bell: Bell,
     id: ExecutionId,
     after: u64,
     read: VecDeque<RawEvent>,

@@ -7,9 +7,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use std::time::Duration;
+use stigmer_protocol::ExecutionId;
 use stigmer_protocol::api::Execution;
 use stigmer_protocol::api::executions::{CreateExecution, ExecutionList, ExecutionQuery, WaitQuery};
-use stigmer_protocol::{ExecutionId, Kind, Phase};
 
 /// How many executions are listed if nobody says.
 const LISTED: u32 = 50;
@@ -45,13 +45,8 @@ pub(super) async fn list(
     let limit = limit.unwrap_or(LISTED).clamp(1, MOST_LISTED);
     let executions = app
         .store
-        .read(move |tx| {
-            let which = journal::Which {
-                kind: kind.map(Kind::word),
-                phase: phase.map(Phase::word),
-                name: name.as_deref(),
-                before: before.as_deref(),
-            };
+        .read_long(move |tx| {
+            let which = journal::Which { kind, phase, name: name.as_deref(), before: before.as_deref() };
             journal::list(tx, which, limit)
         })
         .await?;
@@ -86,6 +81,8 @@ pub(super) async fn cancel(
         let wanted = id.clone();
         let reached = app.store.write(move |tx| journal::cancel(tx, &wanted)).await?;
         app.called_off(&reached);
+        // Its parent may be suspended until this.
+        app.work.notify_waiters();
         app.store.read(move |tx| journal::find(tx, &id)).await.map(Json)
     })
     .await

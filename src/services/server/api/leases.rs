@@ -3,7 +3,7 @@
 use super::executions::answer;
 use super::extract::{Body, Path};
 use super::{App, LONGEST_WAIT, Refusal, Shared, to_its_end};
-use crate::services::server::journal::{self, NewExecution, Outcome, Report};
+use crate::services::server::journal::{self, NewExecution, Outcome, Received, Report, Until};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,16 +11,21 @@ use axum::response::{IntoResponse, Response};
 use std::time::{Duration, Instant};
 use stigmer_protocol::api::events::ReportedEvent;
 use stigmer_protocol::api::leases::{
-    CompleteExecution, CreateChild, FailExecution, LeaseHeartbeat, LeaseRequest, LeaseState,
+    CompleteExecution, CreateChild, FailExecution, LeaseHeartbeat, LeaseRequest, LeaseState, LeasedList,
+    SuspendRequest,
 };
 use stigmer_protocol::api::{Execution, Leased};
 use stigmer_protocol::{Kind, LeaseId, WorkerId};
 
-/// Gives work to a worker as soon as there is some, or says after a while that there is none.
+/// How many executions a worker gets at once at most.
+const MAX_LEASES: u32 = 256;
+
+/// Gives work to a worker as soon as there is some, or answers after a while that there is none: up to `max` executions as a list, or
+/// one by itself if `max` is absent.
 pub(super) async fn lease(
     State(app): State<App>,
     Path(worker): Path<WorkerId>,
-    Body(LeaseRequest { kinds, wait_ms }): Body<LeaseRequest>,
+    Body(LeaseRequest { kinds, wait_ms, max }): Body<LeaseRequest>,
 ) -> Result<Response, Refusal> {
     let wait = Duration::from_millis(wait_ms).min(LONGEST_WAIT);
     let deadline = tokio::time::Instant::now() + wait;
@@ -38,11 +43,18 @@ pub(super) async fn lease(
             let (app, worker, wanted) = (App::clone(&app), worker.clone(), kinds.clone());
             let given = to_its_end(async move {
                 let name = worker.clone();
-                let leased = app.store.write(move |tx| journal::lease(tx, &name, &wanted, lease_ms)).await?;
-                Ok(leased.map(|leased| hand_over(&app, &worker, leased)))
+                let most = max.map_or(1, |max| max.clamp(1, MAX_LEASES));
+                let leased =
+                    app.store.write(move |tx| journal::lease(tx, &name, &wanted, lease_ms, most)).await?;
+                hand_over(&app, &worker, &leased);
+                Ok(leased)
             });
-            if let Some(answer) = given.await? {
-                return Ok(answer);
+            let mut leases = given.await?;
+            if max.is_some() && !leases.is_empty() {
+                return Ok(Json(LeasedList { leases }).into_response());
+            }
+            if let Some(only) = leases.pop() {
+                return Ok(Json(only).into_response());
             }
         }
         if tokio::time::timeout_at(deadline, woken).await.is_err() {
@@ -51,12 +63,13 @@ pub(super) async fn lease(
     }
 }
 
-fn hand_over(app: &Shared, worker: &WorkerId, leased: Leased) -> Response {
-    let execution = &leased.execution;
-    app.leases().grant(&leased.lease, &execution.id, worker, execution.cancel_requested, 0, Instant::now());
+fn hand_over(app: &Shared, worker: &WorkerId, leased: &[Leased]) {
+    let now = Instant::now();
+    for Leased { lease, execution, .. } in leased {
+        app.leases().grant(lease, &execution.id, worker, execution.cancel_requested, 0, now);
+        app.bells.ring(std::slice::from_ref(&execution.id));
+    }
     app.leased.notify_one();
-    app.bells.ring(std::slice::from_ref(&execution.id));
-    Json(leased).into_response()
 }
 
 /// Takes in what happened, and says whether the execution is called off. Without events nothing is written.
@@ -67,7 +80,7 @@ pub(super) async fn heartbeat(
 ) -> Result<Json<LeaseState>, Refusal> {
     let (cancel, mut last_n) = renew(&app, &lease)?;
     if !events.is_empty() {
-        (_, last_n) = take_in(&app, lease, events, None).await?;
+        last_n = take_in(&app, lease, events, None).await?.last_n;
     }
     Ok(Json(LeaseState { cancel, last_n }))
 }
@@ -81,22 +94,25 @@ async fn take_in(
     lease: LeaseId,
     events: Vec<ReportedEvent>,
     outcome: Option<Outcome>,
-) -> Result<(Execution, u64), Refusal> {
+) -> Result<Received, Refusal> {
     let report = Report::new(events, outcome).map_err(Refusal::bad)?;
     let app = App::clone(app);
     to_its_end(async move {
-        let is_over = report.is_end();
         let wanted = lease.clone();
-        let (execution, last_n, cancelled) =
-            app.store.write(move |tx| journal::report(tx, &wanted, report)).await?;
-        if is_over {
-            app.leases().release(&lease);
-        } else {
-            app.leases().arrived(&lease, last_n);
+        let received = app.store.write(move |tx| journal::report(tx, &wanted, report)).await?;
+        match &received.ended {
+            None => app.leases().arrived(&lease, received.last_n),
+            Some(ended) => {
+                app.leases().release(&lease);
+                // Its parent may be suspended until this.
+                if ended.parent.is_some() {
+                    app.work.notify_waiters();
+                }
+            }
         }
-        app.bells.ring(std::slice::from_ref(&execution.id));
-        app.called_off(&cancelled);
-        Ok((execution, last_n))
+        app.bells.ring(std::slice::from_ref(&received.id));
+        app.called_off(&received.cancelled);
+        Ok(received)
     })
     .await
 }
@@ -108,8 +124,8 @@ async fn end(
     outcome: Outcome,
 ) -> Result<Json<Execution>, Refusal> {
     renew(app, &lease)?;
-    let (execution, _) = take_in(app, lease, events, Some(outcome)).await?;
-    Ok(Json(execution))
+    let received = take_in(app, lease, events, Some(outcome)).await?;
+    received.ended.map(Json).ok_or_else(|| Refusal::internal("the execution has not ended"))
 }
 
 pub(super) async fn complete(
@@ -136,6 +152,32 @@ pub(super) async fn cancelled(
     end(&app, lease, events, Outcome::Cancelled).await
 }
 
+/// Takes the lease back until something happens that the execution waits for.
+pub(super) async fn suspend(
+    State(app): State<App>,
+    Path(lease): Path<LeaseId>,
+    Body(SuspendRequest { events, wake_at_ms, on_children }): Body<SuspendRequest>,
+) -> Result<StatusCode, Refusal> {
+    let report = Report::new(events, None).map_err(Refusal::bad)?;
+    let until = Until { wake_at_ms, on_children };
+    renew(&app, &lease)?;
+    to_its_end(async move {
+        let wanted = lease.clone();
+        let suspended = app.store.write(move |tx| journal::suspend(tx, &wanted, report, until)).await?;
+        app.leases().release(&lease);
+        // A parent may be suspended until the cancellation that this was.
+        if suspended.is_ready || !suspended.cancelled.is_empty() {
+            app.work.notify_waiters();
+        }
+        // The next time to wake may have come nearer.
+        app.suspended.notify_one();
+        app.bells.ring(std::slice::from_ref(&suspended.id));
+        app.called_off(&suspended.cancelled);
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
 /// Begins the execution of an agent for a task of a workflow; asked again for the same task, it is the same one.
 pub(super) async fn child(
     State(app): State<App>,
@@ -151,7 +193,7 @@ pub(super) async fn child(
                 name: agent,
                 message: Some(message),
                 session,
-                parent: Some((parent.id, task)),
+                parent: Some((parent, task)),
                 ..NewExecution::default()
             };
             journal::create(tx, &new)

@@ -10,7 +10,7 @@ mod resources;
 mod workers;
 
 use super::bells::Bells;
-use super::journal::{Leases, Standing};
+use super::journal::{self, Leases, Standing};
 use super::refusal::Refusal;
 use super::registry::Registry;
 use super::store::Store;
@@ -55,6 +55,8 @@ pub(super) struct Shared {
     bells: Bells,
     /// There is something new to be leased.
     work: Notify,
+    /// An execution was suspended, so the next time to wake one may have come nearer.
+    suspended: Notify,
 }
 
 type App = Arc<Shared>;
@@ -90,11 +92,44 @@ impl Shared {
     }
 }
 
+/// The wall clock is looked at this often while a suspended execution has a time to wake at: it may be set, and the machine may sleep.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(15);
+
+impl Shared {
+    /// Makes suspended executions leasable when their time has come, for ever.
+    ///
+    /// The times are those of the wall clock. If it is set forward, or the machine sleeps, what has become due wakes within
+    /// [`CLOCK_INTERVAL`]; if it is set back, what waits for a time waits until the clock shows it.
+    pub(super) async fn wake(self: Arc<Self>) {
+        loop {
+            let suspended = self.suspended.notified();
+            let pause = match self.store.read(journal::next_wake).await {
+                Ok(None) => None,
+                Ok(Some(time)) => Some(time.saturating_sub(stigmer_protocol::time::now_ms())),
+                // It is tried again.
+                Err(_) => Some(1000),
+            };
+            match pause {
+                None => suspended.await,
+                Some(1..) => {
+                    let pause = Duration::from_millis(pause.unwrap_or_default().unsigned_abs());
+                    // Whichever comes first, the next round looks again.
+                    let _ = tokio::time::timeout(pause.min(CLOCK_INTERVAL), suspended).await;
+                }
+                Some(..=0) => match self.store.write(journal::wake).await {
+                    Ok(_) => self.work.notify_waiters(),
+                    Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                },
+            }
+        }
+    }
+}
+
 /// What the routes work on: the leases that stood when the last server ended begin anew.
 pub(super) async fn share(config: &ComponentConfig, store: Store) -> Result<App, Refusal> {
     let heartbeat = Duration::from_millis(config.heartbeat_ms);
     let mut leases = Leases::new(heartbeat * LEASE_HEARTBEATS);
-    for standing in store.read(super::journal::standing).await? {
+    for standing in store.read(journal::standing).await? {
         let Standing { lease, worker, execution, cancel, last_n } = standing;
         leases.grant(&lease, &execution, &worker, cancel, last_n, Instant::now());
     }
@@ -109,6 +144,7 @@ pub(super) async fn share(config: &ComponentConfig, store: Store) -> Result<App,
         leased: Notify::new(),
         bells: Bells::default(),
         work: Notify::new(),
+        suspended: Notify::new(),
     }))
 }
 
@@ -125,6 +161,7 @@ fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<App>)> {
         ("/v1/leases/{lease}/complete", &["post"], post(leases::complete)),
         ("/v1/leases/{lease}/fail", &["post"], post(leases::fail)),
         ("/v1/leases/{lease}/cancelled", &["post"], post(leases::cancelled)),
+        ("/v1/leases/{lease}/suspend", &["post"], post(leases::suspend)),
         ("/v1/leases/{lease}/children", &["post"], post(leases::child)),
         ("/v1/resources", &["get"], get(resources::list)),
         (

@@ -50,6 +50,6 @@ pub(super) async fn list(
     State(app): State<App>,
     Query(ResourceQuery { kind }): Query<ResourceQuery>,
 ) -> Result<Json<ResourceList>, Refusal> {
-    let resources = app.store.read(move |tx| resources::list(tx, kind, None)).await?;
+    let resources = app.store.read(move |tx| resources::list(tx, kind)).await?;
     Ok(Json(ResourceList { resources }))
 }

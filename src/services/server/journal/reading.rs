@@ -1,157 +1,223 @@
 //! Reading journals and what they come to.
 
-use super::{Execution, ExecutionId, Kind, LeaseId, Phase, RawEvent, SessionId, WorkerId};
+use super::{
+    Event, Execution, ExecutionId, JournalEvent, Kind, LeaseId, Phase, RawEvent, SessionId, WorkerId,
+};
 use crate::services::server::refusal::Refusal;
-use rusqlite::types::Value as Column;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use crate::services::server::store::Tx;
+use crate::services::server::store::statements::{
+    EVENTS, EVENTS_AFTER, EXECUTION, EXECUTION_BY_N, IS_LEASABLE, LEASES, PAGE, PAGE_CURSOR, PAGE_OF_KIND,
+    PAGE_OF_NAME, PROGRESS, SESSION_HISTORY, Statement,
+};
+use rusqlite::{Params, Row, params};
 use stigmer_protocol::Json;
+use stigmer_protocol::api::events::{Completed, Created, Failed};
+use stigmer_protocol::api::executions::Usage;
 use stigmer_protocol::api::leases::{HistoryMessage, Role};
+use stigmer_protocol::time::format_ms;
 
-/// To be followed by a condition, and read with [`one`].
-pub(super) const SELECT: &str = "SELECT state, input, output FROM execution";
-
-fn from_row(row: &Row<'_>) -> rusqlite::Result<(String, String, Option<String>)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+/// The columns of the statements that give whole executions.
+struct Columns {
+    id: ExecutionId,
+    phase: String,
+    attempt: u32,
+    cancel_requested: bool,
+    tokens: (Option<u64>, Option<u64>),
+    created: i64,
+    started: Option<i64>,
+    ended: Option<i64>,
+    last_seq: u64,
+    wake_at: Option<i64>,
+    wakes_on_children: bool,
+    begun: String,
+    done: Option<String>,
 }
 
-fn decode((state, input, output): (String, String, Option<String>)) -> Result<Execution, Refusal> {
-    let mut execution: Execution = serde_json::from_str(&state)?;
-    execution.input = serde_json::from_str(&input)?;
-    execution.output = output.map(|output| serde_json::from_str(&output)).transpose()?;
-    Ok(execution)
+fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
+    Ok(Columns {
+        id: row.get::<_, String>(0)?.into(),
+        phase: row.get(1)?,
+        attempt: row.get(2)?,
+        cancel_requested: row.get(3)?,
+        tokens: (row.get(4)?, row.get(5)?),
+        created: row.get(6)?,
+        started: row.get(7)?,
+        ended: row.get(8)?,
+        last_seq: row.get(9)?,
+        wake_at: row.get(10)?,
+        wakes_on_children: row.get(11)?,
+        begun: row.get(12)?,
+        done: row.get(13)?,
+    })
 }
 
-/// The execution that a query that begins with [`SELECT`] finds.
-pub(super) fn one(
-    tx: &Connection,
-    sql: &str,
-    with: impl rusqlite::Params,
-) -> Result<Option<Execution>, Refusal> {
-    tx.prepare_cached(sql)?.query_row(with, from_row).optional()?.map(decode).transpose()
+impl Columns {
+    fn decode(self) -> Result<Execution, Refusal> {
+        let damaged = |what: &str, error: serde_json::Error| {
+            Refusal::internal(format!("the {what} event of execution {} is damaged: {error}", self.id))
+        };
+        let created: Created = serde_json::from_str(&self.begun).map_err(|error| damaged("first", error))?;
+        let (time, event) = (format_ms(self.created), Event::Created(created));
+        let begun = JournalEvent { seq: 1, time, task: None, event };
+        let mut execution = Execution::begin(&self.id, &begun)
+            .ok_or_else(|| Refusal::internal(format!("execution {} has not begun", self.id)))?;
+        execution.phase = self.phase.parse().map_err(Refusal::internal)?;
+        execution.attempt = self.attempt;
+        execution.cancel_requested = self.cancel_requested;
+        execution.started = self.started.map(format_ms);
+        execution.ended = self.ended.map(format_ms);
+        execution.last_seq = self.last_seq;
+        execution.waiting_until = self.wake_at.map(format_ms);
+        execution.waiting_on_children = self.wakes_on_children;
+        if let (Some(input_tokens), Some(output_tokens)) = self.tokens {
+            execution.usage = Some(Usage { input_tokens, output_tokens });
+        }
+        if let Some(done) = &self.done {
+            let done = match execution.phase {
+                Phase::Completed => {
+                    serde_json::from_str(done).map(|Completed { output }| execution.output = Some(output))
+                }
+                Phase::Failed => {
+                    serde_json::from_str(done).map(|Failed { error }| execution.error = Some(error))
+                }
+                _ => Ok(()),
+            };
+            done.map_err(|error| damaged("last", error))?;
+        }
+        Ok(execution)
+    }
+}
+
+/// The execution that a statement finds.
+pub(super) fn one(tx: &Tx, statement: Statement, with: impl Params) -> Result<Option<Execution>, Refusal> {
+    tx.first(statement, with, columns)?.map(Columns::decode).transpose()
 }
 
 /// The execution `id`.
 ///
 /// # Errors
 /// There is none.
-pub fn find(tx: &Connection, id: &ExecutionId) -> Result<Execution, Refusal> {
-    one(tx, &format!("{SELECT} WHERE id = ?1"), [id.as_str()])?.ok_or_else(|| missing(id))
+pub fn find(tx: &Tx, id: &ExecutionId) -> Result<Execution, Refusal> {
+    one(tx, EXECUTION, [id.as_str()])?.ok_or_else(|| missing(id))
 }
 
-/// How far an execution is, and the place of its last event: what can be asked often, because nothing long is read.
+/// The execution with the key `n`, which is known to exist.
+pub(super) fn find_n(tx: &Tx, n: i64) -> Result<Execution, Refusal> {
+    one(tx, EXECUTION_BY_N, [n])?.ok_or_else(|| Refusal::internal("an execution has disappeared"))
+}
+
+/// The phase of an execution, and the place of its last event: cheap, because nothing long is read.
 ///
 /// # Errors
 /// There is none.
-pub fn progress(tx: &Connection, id: &ExecutionId) -> Result<(Phase, u64), Refusal> {
-    let sql = "SELECT phase, json_extract(state, '$.last_seq') FROM execution WHERE id = ?1";
+pub fn progress(tx: &Tx, id: &ExecutionId) -> Result<(Phase, u64), Refusal> {
     let found: Option<(String, u64)> =
-        tx.prepare_cached(sql)?.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        tx.first(PROGRESS, [id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (phase, last_seq) = found.ok_or_else(|| missing(id))?;
     Ok((phase.parse().map_err(Refusal::internal)?, last_seq))
 }
 
-fn missing(id: &ExecutionId) -> Refusal {
+pub(super) fn missing(id: &ExecutionId) -> Refusal {
     Refusal::missing(format!("execution `{id}` not found"))
 }
 
-/// Which executions are wanted: those of which all is true that is given.
+/// Which executions are wanted: those that match everything that is given.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Which<'a> {
-    /// They are of this kind.
-    pub kind: Option<&'a str>,
-    /// They are in this phase.
-    pub phase: Option<&'a str>,
-    /// They have this name.
+    /// The kind.
+    pub kind: Option<Kind>,
+    /// The phase.
+    pub phase: Option<Phase>,
+    /// The name of the agent or workflow.
     pub name: Option<&'a str>,
-    /// They are older than this id.
+    /// Only executions that began before the one with this id.
     pub before: Option<&'a str>,
 }
 
 /// The newest executions of those that are wanted.
-pub fn list(tx: &Connection, which: Which<'_>, limit: u32) -> Result<Vec<Execution>, Refusal> {
+///
+/// Each combination of kind and phase is a range of an index, and the newest of all ranges are the page: its cost is that of what it
+/// holds, whatever the other executions are.
+pub fn list(tx: &Tx, which: Which<'_>, limit: u32) -> Result<Vec<Execution>, Refusal> {
     let Which { kind, phase, name, before } = which;
-    let mut sql = format!("{SELECT} WHERE 1");
-    let mut with: Vec<Column> = Vec::new();
-    for (condition, value) in
-        [(" AND kind = ?", kind), (" AND phase = ?", phase), (" AND name = ?", name), (" AND id < ?", before)]
-    {
-        if let Some(value) = value {
-            sql.push_str(condition);
-            with.push(value.to_owned().into());
+    let before: i64 = match before {
+        Some(id) => tx.first(PAGE_CURSOR, [id], |row| row.get(0))?.unwrap_or(i64::MAX),
+        None => i64::MAX,
+    };
+    let key = |row: &Row<'_>| row.get::<_, i64>(0);
+    let mut page = if (kind, phase, name) == (None, None, None) {
+        tx.all(PAGE, params![before, limit], key)?
+    } else {
+        let kinds = kind.as_ref().map_or(&Kind::ALL[..], std::slice::from_ref);
+        let phases = phase.as_ref().map_or(&Phase::ALL[..], std::slice::from_ref);
+        let mut page = Vec::new();
+        for (kind, phase) in kinds.iter().flat_map(|kind| phases.iter().map(move |phase| (kind, phase))) {
+            page.extend(match name {
+                Some(name) => {
+                    tx.all(PAGE_OF_NAME, params![name, kind.word(), phase.word(), before, limit], key)?
+                }
+                None => tx.all(PAGE_OF_KIND, params![kind.word(), phase.word(), before, limit], key)?,
+            });
         }
-    }
-    sql.push_str(" ORDER BY id DESC LIMIT ?");
-    with.push(i64::from(limit).into());
-    let mut statement = tx.prepare_cached(&sql)?;
-    let rows: Vec<_> = statement.query_map(params_from_iter(with), from_row)?.collect::<Result<_, _>>()?;
-    rows.into_iter().map(decode).collect()
+        page
+    };
+    page.sort_unstable_by(|a, b| b.cmp(a));
+    page.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    page.into_iter().map(|n| find_n(tx, n)).collect()
+}
+
+/// An event without its data, and the text of its data.
+fn stored(row: &Row<'_>) -> rusqlite::Result<(RawEvent, String)> {
+    let (time, data) = (format_ms(row.get(1)?), Json::default());
+    Ok((RawEvent { seq: row.get(0)?, time, kind: row.get(2)?, task: row.get(3)?, data }, row.get(4)?))
+}
+
+fn whole((event, data): (RawEvent, String)) -> Result<RawEvent, Refusal> {
+    Ok(RawEvent { data: Json::from_text(data)?, ..event })
 }
 
 /// The events of an execution behind the place `after`, at most `limit` of them.
-pub fn events_after(
-    tx: &Connection,
-    id: &ExecutionId,
-    after: u64,
-    limit: u32,
-) -> Result<Vec<RawEvent>, Refusal> {
-    let mut statement = tx.prepare_cached(
-        "SELECT seq, time, type, task, data FROM event WHERE execution = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-    )?;
-    let rows = statement.query_map(params![id.as_str(), after, limit], |row| {
-        let data: String = row.get(4)?;
-        Ok((
-            RawEvent {
-                seq: row.get(0)?,
-                time: row.get(1)?,
-                kind: row.get(2)?,
-                task: row.get(3)?,
-                data: Json::default(),
-            },
-            data,
-        ))
-    })?;
-    rows.map(|row| {
-        let (event, data) = row?;
-        Ok(RawEvent { data: Json::from_text(data)?, ..event })
-    })
-    .collect()
+pub fn events_after(tx: &Tx, id: &ExecutionId, after: u64, limit: u32) -> Result<Vec<RawEvent>, Refusal> {
+    let rows = tx.all(EVENTS_AFTER, params![id.as_str(), after, limit], stored)?;
+    rows.into_iter().map(whole).collect()
 }
 
-/// Whether there is an execution of one of `kinds` that nobody holds.
-pub fn is_there_work(tx: &Connection, kinds: &[Kind]) -> Result<bool, Refusal> {
-    let mut statement = tx.prepare_cached(
-        "SELECT 1 FROM execution WHERE kind = ?1 AND phase IN ('PENDING', 'IN_PROGRESS') AND lease IS NULL LIMIT 1",
-    )?;
+/// All events of the execution with the key `n`, and how many bytes their data have.
+pub(super) fn events(tx: &Tx, n: i64) -> Result<(Vec<RawEvent>, usize), Refusal> {
+    let rows = tx.all(EVENTS, [n], stored)?;
+    let bytes = rows.iter().map(|(_, data)| data.len()).sum();
+    Ok((rows.into_iter().map(whole).collect::<Result<_, _>>()?, bytes))
+}
+
+/// Whether there is an execution of one of `kinds` that a worker can take.
+pub fn is_there_work(tx: &Tx, kinds: &[Kind]) -> Result<bool, Refusal> {
     for kind in kinds {
-        if statement.exists([kind.word()])? {
+        if tx.first(IS_LEASABLE, [kind.word()], |_| Ok(()))?.is_some() {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// A worker is told so much of a session, in bytes of text: a conversation of years must fit into an answer.
-const MAX_HISTORY: usize = 1024 * 1024;
+/// How much of a session's history a worker gets, in bytes of text, so that a conversation of years fits into a response.
+const MAX_HISTORY_BYTES: usize = 1024 * 1024;
 
-/// What was said in a session before the execution `id`, oldest first: the newest exchanges that fit into [`MAX_HISTORY`].
-pub(super) fn history(
-    tx: &Connection,
-    session: &SessionId,
-    id: &ExecutionId,
-) -> Result<Vec<HistoryMessage>, Refusal> {
-    let sql = format!("{SELECT} WHERE session = ?1 AND id < ?2 AND phase = 'COMPLETED' ORDER BY id DESC");
-    let mut statement = tx.prepare_cached(&sql)?;
-    let mut rows = statement.query([session.as_str(), id.as_str()])?;
+/// What was said in a session before the execution with the key `n`, oldest first: the newest exchanges that fit into
+/// [`MAX_HISTORY_BYTES`].
+pub(super) fn history(tx: &Tx, session: &SessionId, n: i64) -> Result<Vec<HistoryMessage>, Refusal> {
+    let mut statement = tx.prepare(SESSION_HISTORY)?;
+    let mut rows = statement.query(params![session.as_str(), n])?;
     let mut exchanges = Vec::new();
-    let mut room = MAX_HISTORY;
+    let mut room = MAX_HISTORY_BYTES;
     while let Some(row) = rows.next()? {
-        let past = decode(from_row(row)?)?;
-        let answer = past.output.and_then(|output| output.get("text")?.as_str().map(str::to_owned));
-        let long = past.message.as_ref().map_or(0, String::len) + answer.as_ref().map_or(0, String::len);
-        let Some(left) = room.checked_sub(long) else { break };
+        let begun: Created = serde_json::from_str(&row.get::<_, String>(0)?)?;
+        let done: Completed = serde_json::from_str(&row.get::<_, String>(1)?)?;
+        let answer = done.output.get("text").and_then(|text| text.as_str()).map(str::to_owned);
+        let length = begun.message.as_ref().map_or(0, String::len) + answer.as_ref().map_or(0, String::len);
+        let Some(left) = room.checked_sub(length) else { break };
         room = left;
         exchanges.push([
-            HistoryMessage { role: Role::User, text: past.message },
+            HistoryMessage { role: Role::User, text: begun.message },
             HistoryMessage { role: Role::Assistant, text: answer },
         ]);
     }
@@ -163,23 +229,19 @@ pub(super) fn history(
 pub(in crate::services::server) struct Standing {
     /// The lease.
     pub(in crate::services::server) lease: LeaseId,
-    /// Who holds it.
+    /// The worker that holds it.
     pub(in crate::services::server) worker: WorkerId,
-    /// What it is about.
+    /// The execution.
     pub(in crate::services::server) execution: ExecutionId,
-    /// Whether that is called off.
+    /// Whether the execution is to be cancelled.
     pub(in crate::services::server) cancel: bool,
     /// The last event of this lease that arrived.
     pub(in crate::services::server) last_n: u64,
 }
 
 /// The leases that stood when the server ended.
-pub(in crate::services::server) fn standing(tx: &Connection) -> Result<Vec<Standing>, Refusal> {
-    let mut statement = tx.prepare(
-        "SELECT lease, lease_worker, id, lease_n, json_extract(state, '$.cancel_requested')
-         FROM execution WHERE lease IS NOT NULL",
-    )?;
-    let rows = statement.query_map([], |row| {
+pub(in crate::services::server) fn standing(tx: &Tx) -> Result<Vec<Standing>, Refusal> {
+    let read = |row: &Row<'_>| {
         Ok(Standing {
             lease: row.get::<_, String>(0)?.into(),
             worker: row.get::<_, String>(1)?.into(),
@@ -187,6 +249,6 @@ pub(in crate::services::server) fn standing(tx: &Connection) -> Result<Vec<Stand
             last_n: row.get(3)?,
             cancel: row.get(4)?,
         })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    };
+    Ok(tx.all(LEASES, [], read)?)
 }

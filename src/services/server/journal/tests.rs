@@ -1,11 +1,14 @@
 //! Random histories: whatever happens in whatever order, the journal has no gaps, the sum is the sum, and the end is the end.
 
+mod listing;
+mod suspension;
+
 use super::*;
 use crate::resource::{API_VERSION, Metadata, Resource};
 use crate::services::server::refusal::Refusal;
+use crate::services::server::store::Tx;
 use crate::services::server::{Store, resources};
 use proptest::prelude::*;
-use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use stigmer_protocol::Json;
@@ -21,6 +24,8 @@ enum Step {
     Child { lease: usize, task: u8 },
     Cancel { execution: usize },
     Expire { lease: usize },
+    Suspend { lease: usize, until: Until },
+    Wake,
     Resume { execution: usize },
 }
 
@@ -38,6 +43,12 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<usize>(), 0..2_u8).prop_map(|(lease, task)| Step::Child { lease, task }),
         1 => any::<usize>().prop_map(|execution| Step::Cancel { execution }),
         1 => any::<usize>().prop_map(|lease| Step::Expire { lease }),
+        2 => (any::<usize>(), prop::option::of(0..2_u64), any::<bool>()).prop_map(|(lease, wake, on_children)| {
+            // The beginning of all time, or the end.
+            let wake_at_ms = wake.map(|is_far| is_far * u64::MAX);
+            Step::Suspend { lease, until: Until { wake_at_ms, on_children } }
+        }),
+        1 => Just(Step::Wake),
         1 => any::<usize>().prop_map(|execution| Step::Resume { execution }),
     ]
 }
@@ -58,7 +69,7 @@ fn reports(events: Vec<ReportedEvent>, outcome: Option<Outcome>) -> Report {
     Report::new(events, outcome).expect("a valid report")
 }
 
-fn apply(tx: &Connection, kind: Kind, name: &str) -> Result<(), Refusal> {
+fn apply(tx: &Tx, kind: Kind, name: &str) -> Result<(), Refusal> {
     let spec = match kind {
         Kind::Agent => json!({}),
         Kind::Workflow => json!({"document": {}, "do": []}),
@@ -67,7 +78,7 @@ fn apply(tx: &Connection, kind: Kind, name: &str) -> Result<(), Refusal> {
     resources::put(tx, &Resource { api_version: API_VERSION.to_owned(), kind, metadata, spec }).map(drop)
 }
 
-fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
+fn take(tx: &Tx, known: &mut Known, step: Step) -> Result<(), Refusal> {
     let at = |place: usize, count: usize| (count > 0).then(|| place % count);
     match step {
         Step::Create { agent, key } => {
@@ -80,7 +91,7 @@ fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
             known.executions.push(create(tx, &new)?.0.id);
         }
         Step::Lease { kinds } => {
-            if let Some(leased) = lease(tx, &"w-1".into(), &kinds, 1)? {
+            if let Some(leased) = lease(tx, &"w-1".into(), &kinds, 1, 1)?.pop() {
                 assert!(kinds.contains(&leased.execution.kind));
                 assert_eq!(leased.execution.phase, Phase::InProgress);
                 known.leases.push((leased.lease, 0));
@@ -96,8 +107,7 @@ fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
             let events = (first..first + events)
                 .map(|n| reported(n, "note", &json!({"text": n.to_string()})))
                 .collect();
-            let (_, n, _) = report(tx, &lease, reports(events, None))?;
-            known.leases[place].1 = n;
+            known.leases[place].1 = report(tx, &lease, reports(events, None))?.last_n;
         }
         Step::End { lease, outcome } => {
             let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
@@ -115,7 +125,7 @@ fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
         }
         Step::Child { lease, task } => {
             let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
-            let parent = holder(tx, &known.leases[place].0)?.id;
+            let parent = holder(tx, &known.leases[place].0)?;
             let new = NewExecution {
                 name: "a".to_owned(),
                 message: Some("child".to_owned()),
@@ -132,6 +142,11 @@ fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
             let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
             expire(tx, &known.leases[place].0, false)?;
         }
+        Step::Suspend { lease, until } => {
+            let Some(place) = at(lease, known.leases.len()) else { return Ok(()) };
+            suspend(tx, &known.leases[place].0, reports(Vec::new(), None), until)?;
+        }
+        Step::Wake => drop(wake(tx)?),
         Step::Resume { execution } => {
             let Some(place) = at(execution, known.executions.len()) else { return Ok(()) };
             known.executions.push(resume(tx, &known.executions[place])?.0.id);
@@ -140,7 +155,7 @@ fn take(tx: &Connection, known: &mut Known, step: Step) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check(tx: &Connection, known: &mut Known) -> Result<(), Refusal> {
+fn check(tx: &Tx, known: &mut Known) -> Result<(), Refusal> {
     for execution in list(tx, Which::default(), u32::MAX)? {
         let events = events_after(tx, &execution.id, 0, u32::MAX)?;
         let places: Vec<u64> = events.iter().map(|event| event.seq).collect();
@@ -171,8 +186,25 @@ fn check(tx: &Connection, known: &mut Known) -> Result<(), Refusal> {
             );
         }
     }
+    // Nothing that is open is forgotten: each is held, can be taken, or waits for something that can still happen.
+    let forgotten: Vec<String> = tx
+        .raw()
+        .prepare(
+            "SELECT id FROM execution x WHERE ended IS NULL AND lease IS NULL AND ready IS NULL AND wake_at IS NULL
+             AND NOT wakes_on_children",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    assert_eq!(forgotten, Vec::<String>::new());
+    let over: u32 = tx.raw().query_row(
+        "SELECT count(*) FROM execution WHERE ended IS NOT NULL
+         AND (lease IS NOT NULL OR ready IS NOT NULL OR wake_at IS NOT NULL OR wakes_on_children)",
+        [],
+        |row| row.get(0),
+    )?;
+    assert_eq!(over, 0, "what has ended waits for nothing");
     // In one session one thing happens at a time.
-    let busiest: u32 = tx.query_row(
+    let busiest: u32 = tx.raw().query_row(
         "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM execution
          WHERE phase IN ('PENDING', 'IN_PROGRESS') AND session IS NOT NULL GROUP BY session)",
         [],
@@ -182,7 +214,15 @@ fn check(tx: &Connection, known: &mut Known) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn with_store<T: Send + 'static>(work: impl FnOnce(&Connection) -> T + Send + 'static) -> T {
+fn take_one(tx: &Tx, worker: &str, kind: Kind) -> Option<Leased> {
+    lease(tx, &worker.into(), &[kind], 1, 1).unwrap().pop()
+}
+
+fn workflow_run(tx: &Tx) -> ExecutionId {
+    create(tx, &NewExecution { name: "w".to_owned(), ..NewExecution::default() }).unwrap().0.id
+}
+
+fn with_store<T: Send + 'static>(work: impl FnOnce(&Tx) -> T + Send + 'static) -> T {
     let dir = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
@@ -205,19 +245,19 @@ proptest! {
         with_store(move |tx| {
             let mut known = Known::default();
             for step in steps {
-                tx.execute_batch("SAVEPOINT step").expect("begins");
+                tx.raw().execute_batch("SAVEPOINT step").expect("begins");
                 // A refusal is an answer too, and changes nothing.
                 if take(tx, &mut known, step).is_err() {
-                    tx.execute_batch("ROLLBACK TO step").expect("undone");
+                    tx.raw().execute_batch("ROLLBACK TO step").expect("undone");
                 }
-                tx.execute_batch("RELEASE step").expect("kept");
+                tx.raw().execute_batch("RELEASE step").expect("kept");
                 check(tx, &mut known).expect("readable");
             }
         });
     }
 }
 
-fn agent_run(tx: &Connection, session: Option<SessionId>) -> Result<Execution, Refusal> {
+fn agent_run(tx: &Tx, session: Option<SessionId>) -> Result<Execution, Refusal> {
     let new = NewExecution {
         name: "a".to_owned(),
         message: Some("hi".to_owned()),
@@ -232,11 +272,11 @@ fn agent_run(tx: &Connection, session: Option<SessionId>) -> Result<Execution, R
 fn what_an_agent_was_doing_is_not_done_again_unless_asked() {
     with_store(|tx| {
         let execution = agent_run(tx, None).unwrap();
-        let leased = lease(tx, &"w-1".into(), &[Kind::Agent], 1).unwrap().unwrap();
+        let leased = take_one(tx, "w-1", Kind::Agent).unwrap();
         expire(tx, &leased.lease, false).unwrap();
         let lost = find(tx, &execution.id).unwrap();
         assert_eq!((lost.phase, lost.error.unwrap().kind.as_str()), (Phase::Failed, INTERRUPTED));
-        assert!(lease(tx, &"w-2".into(), &[Kind::Agent], 1).unwrap().is_none());
+        assert!(take_one(tx, "w-2", Kind::Agent).is_none());
         assert!(report(tx, &leased.lease, reports(Vec::new(), None)).is_err());
         let (again, is_new) = resume(tx, &execution.id).unwrap();
         assert!(is_new && again.session == execution.session && again.resumes == Some(execution.id.clone()));
@@ -250,7 +290,7 @@ fn a_workflow_goes_on_with_another_worker_but_not_for_ever() {
         let new = NewExecution { name: "w".to_owned(), ..NewExecution::default() };
         let id = create(tx, &new).unwrap().0.id;
         for attempt in 1..=5 {
-            let leased = lease(tx, &"w".into(), &[Kind::Workflow], 1).unwrap().unwrap();
+            let leased = take_one(tx, "w", Kind::Workflow).unwrap();
             assert_eq!(leased.execution.attempt, attempt);
             assert_eq!(leased.events.len() as u64, leased.execution.last_seq - 1);
             expire(tx, &leased.lease, false).unwrap();
@@ -265,7 +305,7 @@ fn a_workflow_that_gets_somewhere_or_is_given_back_survives_any_number_of_worker
         let new = NewExecution { name: "w".to_owned(), ..NewExecution::default() };
         let id = create(tx, &new).unwrap().0.id;
         for attempt in 1..=20 {
-            let leased = lease(tx, &"w".into(), &[Kind::Workflow], 1).unwrap().unwrap();
+            let leased = take_one(tx, "w", Kind::Workflow).unwrap();
             let is_given_back = attempt % 2 == 0;
             if attempt % 4 == 1 {
                 let event = reported(1, "effect", &json!({}));
@@ -282,12 +322,12 @@ fn a_session_remembers_what_was_said_and_is_used_by_one_at_a_time() {
     with_store(|tx| {
         let first = agent_run(tx, None).unwrap();
         assert!(agent_run(tx, first.session.clone()).is_err(), "it is busy");
-        let leased = lease(tx, &"w".into(), &[Kind::Agent], 1).unwrap().unwrap();
+        let leased = take_one(tx, "w", Kind::Agent).unwrap();
         assert_eq!(leased.history, []);
         let outcome = Some(Outcome::Completed(json!({"text": "hello"})));
         report(tx, &leased.lease, reports(Vec::new(), outcome)).unwrap();
         agent_run(tx, first.session.clone()).unwrap();
-        let leased = lease(tx, &"w".into(), &[Kind::Agent], 1).unwrap().unwrap();
+        let leased = take_one(tx, "w", Kind::Agent).unwrap();
         let message = |role, text: &str| HistoryMessage { role, text: Some(text.to_owned()) };
         let said = [message(Role::User, "hi"), message(Role::Assistant, "hello")];
         assert_eq!(leased.history, said);
@@ -297,7 +337,7 @@ fn a_session_remembers_what_was_said_and_is_used_by_one_at_a_time() {
             let outcome = Some(Outcome::Completed(json!({"text": letter.repeat(400_000)})));
             report(tx, &leased.lease, reports(Vec::new(), outcome)).unwrap();
             agent_run(tx, first.session.clone()).unwrap();
-            leased = lease(tx, &"w".into(), &[Kind::Agent], 1).unwrap().unwrap();
+            leased = take_one(tx, "w", Kind::Agent).unwrap();
         }
         let begin = |message: &HistoryMessage| message.text.as_ref().unwrap()[..1].to_owned();
         assert_eq!(leased.history.iter().map(begin).collect::<Vec<_>>(), ["h", "y", "h", "z"]);
@@ -314,7 +354,7 @@ fn an_execution_keeps_the_definition_it_began_with() {
         resources::put(tx, &Resource { api_version, kind, metadata, spec }).unwrap();
         assert_ne!(agent_run(tx, None).unwrap().digest, before.digest);
         resources::delete(tx, Kind::Agent, "a").unwrap();
-        let leased = lease(tx, &"w".into(), &[Kind::Agent], 1).unwrap().unwrap();
+        let leased = take_one(tx, "w", Kind::Agent).unwrap();
         assert_eq!((leased.execution.id, leased.definition), (before.id, json!({})));
     });
 }

@@ -1,33 +1,31 @@
-//! The two threads that hold the connections.
+//! The threads that hold the connections: one that writes, and a few that read.
 
+use super::statements::{BEGIN, COMMIT, ROLLBACK, SAVEPOINT, SAVEPOINT_RELEASE, SAVEPOINT_UNDO};
+use super::tx::Tx;
 use crate::services::server::refusal::Refusal;
-use rusqlite::Connection;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use tokio::sync::oneshot;
 
-/// So many requests share a commit at most: what waits for it must not wait for ever.
-const BATCH: usize = 64;
+/// How many requests share a commit at most, so that the first of them does not wait long.
+const MAX_BATCH: usize = 64;
 
 /// What is left to do when the commit has succeeded, or has not.
 type Answer = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
 
-type Question = Box<dyn FnOnce(&Connection) + Send>;
+type Question = Box<dyn FnOnce(&Tx) + Send>;
 
-type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+type Job = Box<dyn FnOnce(&Tx) -> Answer + Send>;
 
 fn gone() -> Refusal {
     Refusal::unavailable("the database is closed: the server is ending")
 }
 
 /// A panic is a defect of one request, and must not be the end of the thread that all share.
-fn guarded<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    catch_unwind(AssertUnwindSafe(|| work(connection)))
+fn guarded<T>(tx: &Tx, work: impl FnOnce(&Tx) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    catch_unwind(AssertUnwindSafe(|| work(tx)))
         .unwrap_or_else(|_| Err(Refusal::internal("this request met a defect in the server")))
 }
 
@@ -36,11 +34,11 @@ fn guarded<T>(
 pub(super) struct Writer(mpsc::Sender<Job>);
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> io::Result<Self> {
+    pub(super) fn start(tx: Tx) -> io::Result<Self> {
         let (sender, jobs) = mpsc::channel::<Job>();
         thread::Builder::new().name("journal".to_owned()).spawn(move || {
             while let Ok(first) = jobs.recv() {
-                write_together(&connection, std::iter::once(first).chain(jobs.try_iter()).take(BATCH));
+                write_together(&tx, std::iter::once(first).chain(jobs.try_iter()).take(MAX_BATCH));
             }
         })?;
         Ok(Self(sender))
@@ -48,11 +46,11 @@ impl Writer {
 
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
+        work: impl FnOnce(&Tx) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            let outcome = in_savepoint(connection, work);
+        let job: Job = Box::new(move |tx| {
+            let outcome = in_savepoint(tx, work);
             Box::new(move |committed| {
                 // Who asked may have gone; what was asked for is done all the same. Its own refusal says more than that of the commit.
                 let _ = sender.send(outcome.and_then(|value| committed.map(|()| value)));
@@ -64,28 +62,28 @@ impl Writer {
 }
 
 /// Does jobs in one transaction, and takes no more of them than belong into it.
-fn write_together(connection: &Connection, jobs: impl Iterator<Item = Job>) {
+fn write_together(tx: &Tx, jobs: impl Iterator<Item = Job>) {
     // If it cannot begin, one request stands alone and hears by itself what the database says.
-    let begun = connection.execute_batch("BEGIN IMMEDIATE").is_ok();
+    let begun = tx.execute(BEGIN, []).is_ok();
     let mut answers: Vec<Answer> = Vec::new();
     let mut is_undone = false;
     for job in jobs {
-        answers.push(job(connection));
+        answers.push(job(tx));
         // On a full disk, for one, SQLite ends the whole transaction by itself. What came before is undone with it, and what comes
         // next must not be done outside of one.
-        is_undone = begun && connection.is_autocommit();
+        is_undone = begun && tx.connection().is_autocommit();
         if is_undone || !begun {
             break;
         }
     }
     let committed = match (begun, is_undone) {
         (_, true) => Err(undone()),
-        (true, false) => connection.execute_batch("COMMIT").map_err(Refusal::from),
+        (true, false) => tx.execute(COMMIT, []).map(drop).map_err(Refusal::from),
         (false, false) => Ok(()),
     };
     // Nothing stays open that the next one would be part of without knowing.
-    if !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
+    if !tx.connection().is_autocommit() {
+        let _ = tx.execute(ROLLBACK, []);
     }
     for answer in answers {
         answer(committed.clone());
@@ -99,42 +97,46 @@ fn undone() -> Refusal {
     .hint("ask again; if it goes on, look whether the disk is full")
 }
 
-fn in_savepoint<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    connection.execute_batch("SAVEPOINT request")?;
-    let outcome = guarded(connection, work);
-    let undo = if outcome.is_err() { "ROLLBACK TO request; " } else { "" };
-    let released = connection.execute_batch(&format!("{undo}RELEASE request"));
+fn in_savepoint<T>(tx: &Tx, work: impl FnOnce(&Tx) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    tx.execute(SAVEPOINT, [])?;
+    let outcome = guarded(tx, work);
+    let undone = if outcome.is_err() { tx.execute(SAVEPOINT_UNDO, []).map(drop) } else { Ok(()) };
+    let released = undone.and_then(|()| tx.execute(SAVEPOINT_RELEASE, []));
     // Why it was refused says more than that the savepoint has gone with it.
     let value = outcome?;
     released?;
     Ok(value)
 }
 
-/// The thread that reads.
+/// Threads that read, each with a connection of its own. What is asked is done by the first one that is idle.
 #[derive(Debug, Clone)]
-pub(super) struct Reader(mpsc::Sender<Question>);
+pub(super) struct Readers(mpsc::Sender<Question>);
 
-impl Reader {
-    pub(super) fn start(connection: Connection) -> io::Result<Self> {
+impl Readers {
+    pub(super) fn start(connections: Vec<Tx>) -> io::Result<Self> {
         let (sender, jobs) = mpsc::channel::<Question>();
-        thread::Builder::new().name("reading".to_owned()).spawn(move || {
-            for job in jobs {
-                job(&connection);
-            }
-        })?;
+        let jobs = Arc::new(Mutex::new(jobs));
+        for tx in connections {
+            let jobs = Arc::clone(&jobs);
+            thread::Builder::new().name("reading".to_owned()).spawn(move || {
+                loop {
+                    // The lock is held while one thread waits for a job, and not while it does it.
+                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(job) = job else { break };
+                    job(&tx);
+                }
+            })?;
+        }
         Ok(Self(sender))
     }
 
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Refusal> + Send + 'static,
+        work: impl FnOnce(&Tx) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (sender, receiver) = oneshot::channel();
-        let job = Box::new(move |connection: &Connection| {
-            let _ = sender.send(guarded(connection, work));
+        let job = Box::new(move |tx: &Tx| {
+            let _ = sender.send(guarded(tx, work));
         });
         self.0.send(job).map_err(|_| gone())?;
         receiver.await.map_err(|_| gone())?
@@ -144,9 +146,10 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rusqlite::Connection;
 
-    fn insert(connection: &Connection, text: &str) -> Result<(), Refusal> {
-        connection.execute("INSERT INTO t (x) VALUES (?1)", [text])?;
+    fn insert(tx: &Tx, text: &str) -> Result<(), Refusal> {
+        tx.connection().execute("INSERT INTO t (x) VALUES (?1)", [text])?;
         Ok(())
     }
 
@@ -157,7 +160,7 @@ mod tests {
         let connection = Connection::open(&path).unwrap();
         // A small database is a small disk.
         connection.execute_batch("CREATE TABLE t (x TEXT) STRICT; PRAGMA max_page_count = 30").unwrap();
-        let writer = Writer::start(connection).unwrap();
+        let writer = Writer::start(Tx::new(connection)).unwrap();
         let (open, gate) = mpsc::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let [first, second, third, last] = runtime.block_on(async {

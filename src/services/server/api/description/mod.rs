@@ -15,6 +15,7 @@ use stigmer_protocol::api::ProblemType::{
     self, Conflict, InvalidRequest, InvalidResource, LeaseLost, NotFound, StorageFull, TooManyWorkers,
 };
 use stigmer_protocol::api::events::EventPage;
+use stigmer_protocol::api::leases::LeasedList;
 use stigmer_protocol::api::problem::PROBLEM_JSON;
 use stigmer_protocol::api::status::Health;
 use stigmer_protocol::api::{JournalEvent, Leased, Problem};
@@ -80,12 +81,16 @@ fn add_workers(all: &mut Operations) {
         &[(200, "The heartbeat was noted")],
         &[InvalidRequest, NotFound],
     );
-    let leased = all.schemas.of_response::<Leased>();
+    let leased =
+        json!({"oneOf": [all.schemas.of_response::<Leased>(), all.schemas.of_response::<LeasedList>()]});
     all.add(
         ("post", "/v1/workers/{id}/lease"),
         leases::lease,
         ("leaseExecution", "Wait for an execution to carry out, and lease it"),
-        &[(200, "An execution, leased to the worker"), (204, "There was none in the time given")],
+        &[
+            (200, "An execution, leased to the worker; with `max` a list of them"),
+            (204, "There was none in the time given"),
+        ],
         &[NotFound],
     )
     .operation
@@ -117,6 +122,13 @@ fn add_workers(all: &mut Operations) {
         leases::cancelled,
         ("endCancelledExecution", "End the leased execution because its cancellation was requested"),
         &[(200, "The execution is cancelled")],
+        ended,
+    );
+    all.add(
+        ("post", "/v1/leases/{lease}/suspend"),
+        leases::suspend,
+        ("suspendExecution", "Give the lease back until a time or the end of a child execution"),
+        &[(204, "The execution is suspended, and the lease has ended")],
         ended,
     );
     all.add(
