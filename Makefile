@@ -78,7 +78,8 @@ test-releases: test-tools
 
 test-rust: build test-releases
 	@echo '==> tests of stigmer, with the small generated payload and with the real one'
-	export STIGMER_REAL=$(CURDIR)/$(CARRIER) STIGMER_TEST_RELEASES=$(CURDIR)/build/test-releases; $(call run-tests)
+	export STIGMER_REAL=$(CURDIR)/$(CARRIER) STIGMER_TEST_RELEASES=$(CURDIR)/build/test-releases \
+		STIGMER_SCHEMATHESIS="$$(PYTHON=$(PYTHON) tests/schemathesis/install.sh)"; $(call run-tests)
 
 check: ## Run the lints, build the documentation, check licences and the dependency graph
 	@echo '==> lints'

@@ -29,6 +29,7 @@ mod leaks;
 mod lifecycle;
 #[cfg(target_os = "linux")]
 mod logs;
+mod openapi;
 #[cfg(target_os = "linux")]
 mod orphans;
 #[cfg(target_os = "linux")]
