@@ -54,7 +54,7 @@ impl<S: Sink> Content<S> {
             range: file.range(),
             digest: file.digest,
             sink,
-            state: Mutex::default(),
+            state: Mutex::new(State::new()),
         }
     }
 
@@ -64,9 +64,9 @@ impl<S: Sink> Content<S> {
 }
 
 /// The progress of a content.
-#[derive(Default)]
 struct State {
-    hasher: blake3::Hasher,
+    /// `None` while a thread hashes: it takes the hasher with it, so that others can park their parts meanwhile.
+    hasher: Option<blake3::Hasher>,
     hashed: u64,
     /// Bytes that came before their turn, by their place in the content.
     parked: BTreeMap<u64, (Arc<Vec<u8>>, Range<usize>)>,
@@ -304,7 +304,7 @@ impl<S: Sink> Work<'_, S> {
     /// Contents without bytes are in no frame.
     fn finish_empty_contents(&self) {
         for (index, content) in self.contents.iter().enumerate().filter(|(_, content)| content.len() == 0) {
-            if let Err(failure) = self.finish(index, &lock(&content.state)) {
+            if let Err(failure) = self.finish(index, &blake3::Hasher::new()) {
                 return self.fail(failure);
             }
         }
@@ -379,24 +379,40 @@ impl<S: Sink> Work<'_, S> {
         if state.is_lost {
             return Ok(());
         }
-        if part.offset != state.hashed {
+        let is_next = part.offset == state.hashed;
+        let Some(mut hasher) = state.hasher.take_if(|_| is_next) else {
             // Counted before another thread can take it out again.
             *lock(&self.parked) += part.range.len();
             state.parked.insert(part.offset, (Arc::clone(buffer), part.range.clone()));
             return Ok(());
+        };
+        let mut next = Some((Arc::clone(buffer), part.range.clone()));
+        let mut is_own = true;
+        while let Some((bytes, range)) = next {
+            drop(state);
+            hasher.update(&bytes[range.clone()]);
+            if !std::mem::take(&mut is_own) {
+                self.unpark(bytes, &range);
+            }
+            state = lock(&content.state);
+            if state.is_lost {
+                return Ok(());
+            }
+            state.hashed += range.len() as u64;
+            next = state.next_parked();
         }
-        state.hash(&buffer[part.range.clone()]);
-        while let Some((bytes, range)) = state.next_parked() {
-            state.hash(&bytes[range.clone()]);
-            self.unpark(bytes, &range);
+        if state.hashed == content.len() {
+            drop(state);
+            return self.finish(part.content, &hasher);
         }
-        if state.hashed == content.len() { self.finish(part.content, &state) } else { Ok(()) }
+        state.hasher = Some(hasher);
+        Ok(())
     }
 
     /// All bytes are handed on and hashed: compares the digest.
-    fn finish(&self, index: usize, state: &State) -> Result<(), BundleError> {
+    fn finish(&self, index: usize, hasher: &blake3::Hasher) -> Result<(), BundleError> {
         let content = &self.contents[index];
-        if Digest::from(state.hasher.finalize()) == content.digest {
+        if Digest::from(hasher.finalize()) == content.digest {
             return content.sink.complete();
         }
         self.report(FaultOrder::Content(index), Fault::Content { path: content.path.clone() });
@@ -435,9 +451,8 @@ impl<S: Sink> Work<'_, S> {
 }
 
 impl State {
-    fn hash(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.hashed += bytes.len() as u64;
+    fn new() -> Self {
+        Self { hasher: Some(blake3::Hasher::new()), hashed: 0, parked: BTreeMap::new(), is_lost: false }
     }
 
     /// Takes the parked bytes that are next in the content.

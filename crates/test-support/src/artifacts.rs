@@ -43,9 +43,8 @@ pub fn example(name: &'static str) -> PathBuf {
             Some(other) => other,
         };
         let mut cargo = Command::new(env!("CARGO"));
-        // With both packages, so that the libraries have the features they have for the tests.
-        cargo.args(["build", "--quiet", "--locked", "-p", "stigmer", "-p", "stigmer-test-support"]);
-        cargo.args(["--example", name, "--profile", profile]);
+        // With all packages, so that the libraries have the features they have for `cargo test --workspace`.
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--example", name, "--profile", profile]);
         assert!(
             cargo.current_dir(repository()).status().expect("cargo runs").success(),
             "{name} is not built"
