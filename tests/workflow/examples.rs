@@ -37,7 +37,7 @@ fn every_example_is_run_here() {
     let server = Server::patient();
     let mut names = apply(&server);
     names.sort();
-    assert_eq!(names, ["data", "greet", "loop", "request"]);
+    assert_eq!(names, ["data", "greet", "loop", "parallel", "request"]);
 }
 
 #[test]
@@ -86,6 +86,20 @@ fn a_request_is_tried_again_and_given_up() {
     assert_eq!(error["type"], "https://example.com/errors/broken");
     assert_eq!(error["message"], format!("nothing can be had from {}", world.url));
     assert_eq!(world.arrived().len(), 7);
+}
+
+#[test]
+fn branches_run_at_the_same_time() {
+    let server = Server::patient();
+    apply(&server);
+    let world = World::new(|arrived| match arrived.target.as_str() {
+        "/items/7" => Reply::json(&json!({"name": "x"})),
+        "/reviews/7" => Reply::json(&json!([5, 4])),
+        _ => Reply::json(&json!(9.5)),
+    });
+    let _runner = Runner::start(&server);
+    let id = begin(&server, "parallel", &json!({"base": world.url, "id": 7}));
+    assert_eq!(completed(&server, &id), json!({"item": {"name": "x"}, "reviews": [5, 4], "price": 9.5}));
 }
 
 #[test]

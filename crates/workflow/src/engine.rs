@@ -1,131 +1,121 @@
-//! What carries a workflow out.
+//! Contract between the interpreter and an execution engine.
 //!
-//! The interpreter decides what is to be done, and always decides the same if it is told the same; everything that is not in the
-//! workflow itself, it asks its engine for: the time, chance, the answers of others. An engine remembers what it has answered,
-//! under the path of the task, and answers the same when a workflow is begun again after a crash. So the interpreter runs through a
-//! workflow from its beginning each time, and what was done is not done again.
+//! The interpreter is deterministic: given the same answers it asks the same questions under the same paths. Everything that is not in
+//! the workflow itself comes from [`Effects`]: time, chance, and the outcomes of effects. An engine remembers each answer under the
+//! path of its task and gives the same answer when the workflow is run again after a crash, so nothing that was done is done twice.
+//! [`Observer`] gets remarks for people; no engine needs to keep them.
 //!
-//! The engine of one machine keeps its memory in the journal of the execution ([`crate::journaled`]). An engine for several
-//! has to keep the promises written here, and nothing else.
+//! The engine of one machine keeps its memory in the execution's journal ([`crate::journaled`]). All methods return plain futures, which
+//! need not be `Send`: an engine chooses its own executor.
 
+use super::effect::Effect;
+use super::evaluation::Evaluation;
 use super::fault::Fault;
-use super::model::HttpOutput;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::future::Future;
 use std::time::Duration;
 
-/// A time, in milliseconds since 1970 began, UTC.
+/// Point in time, in milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = u64;
 
-/// Why a workflow goes no further, though it has not come to its end.
+/// Reason why a workflow stops before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// It is called off.
+    /// The execution was cancelled.
     Cancelled,
-    /// Somebody else goes on with it, or will: nothing more is to be done or said.
+    /// Another worker continues the execution, now or later: nothing more may be done or reported here.
     Left,
 }
 
-/// How an effect ended.
+/// Outcome of an effect. It is recorded and replayed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It gave this.
+    /// The effect returned this value.
     Done(Value),
-    /// It failed.
+    /// The effect failed.
     Failed(Fault),
-    /// Its time was over.
+    /// A deadline passed first.
     TimedOut,
 }
 
-/// How a wait ended.
+/// Outcome of a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
     /// The time has passed.
-    Through,
-    /// A deadline came first.
+    Elapsed,
+    /// A deadline passed first.
     TimedOut,
 }
 
-/// A request, ready to be sent. It may hold secrets: it is never kept or shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HttpRequest {
-    /// In capital letters.
-    pub method: String,
-    /// The address, with its query.
-    pub uri: String,
-    /// Names and values.
-    pub headers: Vec<(String, String)>,
-    /// What it carries.
-    pub body: Option<Vec<u8>>,
-    /// What of the answer is given.
-    pub output: HttpOutput,
-    /// Whether redirects are followed.
-    pub redirect: bool,
-}
-
-impl HttpRequest {
-    /// Whether it may be sent twice: its method promises that this is the same as once (RFC 9110, 9.2.2).
-    pub fn is_repeatable(&self) -> bool {
-        !matches!(self.method.as_str(), "POST" | "PATCH")
-    }
-}
-
-/// A question to an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AgentRequest {
-    /// Who is asked.
-    pub agent: String,
-    /// What.
-    pub message: String,
-    /// In which conversation; a new one if there is none.
-    pub session: Option<String>,
-}
-
-/// What carries a workflow out. Every `path` names one run of one task: loops and repetitions have paths of their own.
+/// Everything a workflow needs from outside. Each `path` names one run of one task: rounds of loops and retries have their own paths.
 ///
-/// Every call can end with a [`Stop`]; the interpreter then asks for nothing more.
-pub trait Engine {
-    /// A task begins. Gives when it began; begun again, when it did so first.
-    fn started(&mut self, path: &str, kind: &str) -> Result<Millis, Stop>;
+/// Every method can end with a [`Stop`]; the interpreter then asks for nothing more.
+pub trait Effects {
+    /// Records the start of a task and returns the time of its first start, from which `now`, `startedAt` and deadlines derive.
+    fn started(&self, path: &str, kind: &str) -> impl Future<Output = Result<Millis, Stop>>;
 
-    /// A task came to its end and gave `output`.
-    fn completed(&mut self, path: &str, output: &Value) -> Result<(), Stop>;
+    /// Returns the time when it was first asked for under this path.
+    fn now(&self, path: &str) -> Result<Millis, Stop>;
 
-    /// A task was passed over, because its condition did not hold.
-    fn skipped(&mut self, path: &str) -> Result<(), Stop>;
+    /// Returns the recorded outcome of the effect at `path`. It is asked before anything of the task is evaluated.
+    fn known(&self, path: &str) -> Option<Outcome>;
 
-    /// A task failed.
-    fn failed(&mut self, path: &str, fault: &Fault) -> Result<(), Stop>;
+    /// Performs an effect, once. If it is unknown whether an earlier attempt arrived, the effect is repeated where that does no harm
+    /// ([`Effect::is_repeatable`]), and fails as interrupted otherwise. A future that is dropped cancels its effect.
+    fn effect(
+        &self,
+        path: &str,
+        effect: &Effect,
+        deadline: Option<Millis>,
+    ) -> impl Future<Output = Result<Outcome, Stop>>;
 
-    /// A switch took the case of this name.
-    fn branched(&mut self, path: &str, case: &str) -> Result<(), Stop>;
+    /// Waits until `length` has passed since the first call under this path, or until `deadline`.
+    fn wait(
+        &self,
+        path: &str,
+        length: Duration,
+        deadline: Option<Millis>,
+    ) -> impl Future<Output = Result<Waited, Stop>>;
 
-    /// The time when this was asked first.
-    fn now(&mut self, path: &str) -> Result<Millis, Stop>;
-
-    /// Lets `length` pass, counted from when this was asked first, or all of it until `deadline`.
-    fn wait(&mut self, path: &str, length: Duration, deadline: Option<Millis>) -> Result<Waited, Stop>;
-
-    /// Lets the pause before the `attempt`th repetition pass: `delay`, and something by chance between the two of `jitter`.
+    /// Waits before retry number `attempt`: `delay`, plus a random length between the two of `jitter`.
     fn pause(
-        &mut self,
+        &self,
         path: &str,
         attempt: u64,
         delay: Duration,
         jitter: Option<(Duration, Duration)>,
         deadline: Option<Millis>,
-    ) -> Result<Waited, Stop>;
+    ) -> impl Future<Output = Result<Waited, Stop>>;
 
-    /// Sends a request, once. If it cannot be known whether it was sent, it is sent again if that does no harm
-    /// ([`HttpRequest::is_repeatable`]), and fails otherwise.
-    fn http(&mut self, path: &str, request: &HttpRequest, deadline: Option<Millis>) -> Result<Outcome, Stop>;
+    /// Returns the recorded index of the branch that ended the fork at `path`. Engines whose replay keeps the order of events need
+    /// no record and return `None`.
+    fn decided(&self, path: &str) -> Option<usize>;
 
-    /// Asks an agent, once, and gives its answer: `{text, execution, usage}`.
-    fn agent(
-        &mut self,
-        path: &str,
-        request: &AgentRequest,
-        deadline: Option<Millis>,
-    ) -> Result<Outcome, Stop>;
+    /// Records, before anything is made of it, which branch ended the fork at `path`: the winner of a race, or the first to fail.
+    fn decide(&self, path: &str, branch: usize) -> impl Future<Output = Result<(), Stop>>;
+
+    /// Evaluates expressions, which may take seconds and needs a deep stack. An engine whose executor must not block overrides this.
+    ///
+    /// # Errors
+    /// The failed expression and the reason.
+    fn evaluate(&self, evaluation: Evaluation) -> impl Future<Output = Result<Vec<Value>, String>> {
+        std::future::ready(evaluation.run())
+    }
+}
+
+/// Receiver of remarks about the progress of tasks, for people. No decision depends on a remark, and each may come again on replay.
+pub trait Observer {
+    /// A task completed with `output`.
+    fn completed(&self, path: &str, output: &Value) -> Result<(), Stop>;
+
+    /// A task was skipped because its condition did not hold.
+    fn skipped(&self, path: &str) -> Result<(), Stop>;
+
+    /// A task failed.
+    fn failed(&self, path: &str, fault: &Fault) -> Result<(), Stop>;
+
+    /// A switch took the case, or a race was won by the branch, of this name.
+    fn branched(&self, path: &str, case: &str) -> Result<(), Stop>;
 }

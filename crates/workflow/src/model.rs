@@ -1,89 +1,92 @@
-//! A workflow as it was understood: only what can be carried out, with every name resolved and every expression read.
+//! Model of a workflow: only what can be executed, with every name resolved and every expression compiled.
 
 use super::template::{Expr, Template};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-/// A workflow.
+/// A workflow definition that can be executed.
 #[derive(Debug, Clone)]
 pub struct Workflow {
-    /// As it was written.
+    /// Definition as it was written, for `$workflow.definition`.
     pub definition: Value,
-    /// What of its input it works on.
+    /// Transformation of the workflow's input (`input.from`).
     pub input: Option<Template>,
-    /// The names of the secrets it may use.
+    /// Names of the secrets that the workflow may use (`use.secrets`).
     pub secrets: Vec<String>,
-    /// How long it may take.
+    /// Longest time the workflow may take.
     pub timeout: Option<Duration>,
-    /// What it does, in order.
+    /// Tasks of the workflow, in order.
     pub tasks: Vec<Task>,
-    /// What it gives.
+    /// Transformation of the workflow's output (`output.as`).
     pub output: Option<Template>,
 }
 
-/// One task.
+/// A task of a workflow.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// Its name, unique in its list.
+    /// Name of the task, unique in its list.
     pub name: String,
-    /// Where it stands: a pointer into the workflow, as in `/do/1/name`.
+    /// JSON pointer to the task in the workflow, for example `/do/1/name`.
     pub reference: String,
-    /// As it was written.
+    /// Definition as it was written, for `$task.definition`.
     pub definition: Value,
-    /// Only then is it done.
+    /// Condition under which the task is run (`if`).
     pub condition: Option<Expr>,
-    /// What of its input it works on.
+    /// Transformation of the task's input (`input.from`).
     pub input: Option<Template>,
-    /// What it gives to the next.
+    /// Transformation of the task's output (`output.as`).
     pub output: Option<Template>,
-    /// What the context is afterwards.
+    /// New value of `$context` after the task (`export.as`).
     pub export: Option<Template>,
-    /// How long it may take.
+    /// Longest time the task may take.
     pub timeout: Option<Duration>,
-    /// What comes after it.
+    /// Flow directive: what follows the task.
     pub then: Then,
-    /// What it does.
+    /// Kind of the task, with its own settings.
     pub kind: TaskKind,
 }
 
-/// What comes after a task.
+/// Flow directive: what follows a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Then {
-    /// The next in the list.
+    /// The next task of the list.
     Continue,
-    /// The end of the task that this one is part of.
+    /// The end of the task that contains this one.
     Exit,
     /// The end of the workflow.
     End,
-    /// This one of the same list.
+    /// The task at this index of the same list.
     Task(usize),
 }
 
-/// What a task does.
+/// Kind of a task, with the settings of that kind.
 #[derive(Debug, Clone)]
 pub enum TaskKind {
-    /// Gives a value.
+    /// Returns a value.
     Set(Template),
-    /// Sends a request.
+    /// Sends an HTTP request.
     Http(Box<HttpCall>),
     /// Asks an agent.
     Agent(AgentCall),
-    /// Goes on at one of several places.
+    /// Chooses one of several flow directives.
     Switch(Vec<Case>),
-    /// Does a list once for each item.
+    /// Runs tasks once for each item of a list.
     For(Box<ForEach>),
-    /// Does a list, and something else if that fails.
+    /// Runs branches at the same time.
+    Fork(Fork),
+    /// Runs tasks and handles their errors.
     Try(Box<Try>),
-    /// Fails.
+    /// Raises an error.
     Raise(ErrorTemplate),
-    /// Lets time pass.
+    /// Waits.
     Wait(Wait),
-    /// Does a list.
+    /// Runs tasks in order.
     Do(Vec<Task>),
 }
 
 impl TaskKind {
-    /// As it is written.
+    /// Keyword of this kind in a workflow definition; for calls, with the name of the function.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Set(_) => "set",
@@ -91,6 +94,7 @@ impl TaskKind {
             Self::Agent(_) => "call agent",
             Self::Switch(_) => "switch",
             Self::For(_) => "for",
+            Self::Fork(_) => "fork",
             Self::Try(_) => "try",
             Self::Raise(_) => "raise",
             Self::Wait(_) => "wait",
@@ -99,153 +103,163 @@ impl TaskKind {
     }
 }
 
-/// An HTTP request and what becomes of its answer.
+/// Settings of `call: http`.
 #[derive(Debug, Clone)]
 pub struct HttpCall {
-    /// In capital letters.
+    /// Method, in capital letters.
     pub method: String,
-    /// Where it goes.
+    /// URL of the request.
     pub endpoint: Endpoint,
-    /// What it says about itself.
+    /// Headers of the request.
     pub headers: Option<Template>,
-    /// What is appended to the address.
+    /// Query parameters that are appended to the URL.
     pub query: Option<Template>,
-    /// What it carries.
+    /// Body of the request.
     pub body: Option<Template>,
-    /// What of the answer is given.
+    /// Part of the response that the task returns.
     pub output: HttpOutput,
     /// Whether redirects are followed.
     pub redirect: bool,
 }
 
-/// Where a request goes.
+/// URL of an HTTP request.
 #[derive(Debug, Clone)]
 pub enum Endpoint {
-    /// An address with expressions.
+    /// URL with expressions.
     Template(Template),
-    /// An address in which `{name}` stands for a value of the input.
+    /// URL in which `{name}` stands for a member of the task's input.
     Uri(String),
 }
 
-/// What of an HTTP answer is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Part of an HTTP response that a task returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HttpOutput {
-    /// Its content: JSON as the value it is, text as text, everything else in base64.
+    /// Content: JSON as its value, text as text, everything else in base64.
     Content,
-    /// Its content in base64.
+    /// Content in base64.
     Raw,
     /// Request, status, headers and content.
     Response,
 }
 
-/// A question to an agent.
+/// Settings of `call: agent`.
 #[derive(Debug, Clone)]
 pub struct AgentCall {
-    /// Its name.
+    /// Name of the agent.
     pub agent: Template,
-    /// What it is told.
+    /// Message to the agent.
     pub message: Template,
-    /// The conversation this belongs to.
+    /// Conversation that the message belongs to.
     pub session: Option<Template>,
 }
 
-/// A case of a switch.
+/// Case of a `switch`.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// Its name.
+    /// Name of the case.
     pub name: String,
-    /// When it applies; always, if it does not say.
+    /// Condition of the case; a case without one always applies.
     pub when: Option<Expr>,
-    /// What comes then.
+    /// Flow directive if the case applies.
     pub then: Then,
 }
 
-/// A list that is done once for each item.
+/// Settings of `for`.
 #[derive(Debug, Clone)]
 pub struct ForEach {
-    /// The variable with the item, with its `$`.
+    /// Variable that holds the item, with its `$`.
     pub each: String,
-    /// The variable with its place, with its `$`.
+    /// Variable that holds the index of the item, with its `$`.
     pub at: String,
-    /// Gives the items.
+    /// Expression that returns the items.
     pub items: Expr,
-    /// Only as long as this holds.
+    /// Condition under which the loop goes on (`while`).
     pub condition: Option<Expr>,
-    /// What is done.
+    /// Tasks of each round.
     pub tasks: Vec<Task>,
 }
 
-/// A list, and what happens if it fails.
+/// Settings of `fork`.
+#[derive(Debug, Clone)]
+pub struct Fork {
+    /// Branches: one task each, run at the same time.
+    pub branches: Vec<Task>,
+    /// Whether the first branch that completes wins and cancels the others.
+    pub compete: bool,
+}
+
+/// Settings of `try` and `catch`.
 #[derive(Debug, Clone)]
 pub struct Try {
-    /// What is tried.
+    /// Tasks whose errors are caught.
     pub tasks: Vec<Task>,
-    /// Which errors are caught: the members that must be equal.
+    /// Members that an error must have, with equal values, to be caught.
     pub filter: Vec<(String, Value)>,
-    /// The variable with the error, with its `$`.
+    /// Variable that holds the error, with its `$`.
     pub error: String,
-    /// Only then is it caught.
+    /// Condition under which the error is caught.
     pub when: Option<Expr>,
-    /// Then it is not caught.
+    /// Condition under which the error is not caught.
     pub except_when: Option<Expr>,
-    /// Whether and how it is tried again.
+    /// Retry policy.
     pub retry: Option<Retry>,
-    /// What is done if it is not, or not any more.
+    /// Tasks that run when an error was caught and is not retried (`catch.do`).
     pub tasks_after: Option<Vec<Task>>,
 }
 
-/// How something is tried again.
+/// Retry policy.
 #[derive(Debug, Clone)]
 pub struct Retry {
-    /// Only then.
+    /// Condition under which the error is retried.
     pub when: Option<Expr>,
-    /// Then not.
+    /// Condition under which the error is not retried.
     pub except_when: Option<Expr>,
-    /// The pause before the first time.
+    /// Pause before the first retry.
     pub delay: Duration,
-    /// How pauses grow.
+    /// Growth of the pauses.
     pub backoff: Backoff,
-    /// What is added to each pause: something between the two.
+    /// Bounds of a random length that is added to each pause.
     pub jitter: Option<(Duration, Duration)>,
-    /// At most so many times.
+    /// Largest number of retries.
     pub count: Option<u64>,
-    /// Each attempt may take so long.
+    /// Longest time of one attempt.
     pub attempt: Option<Duration>,
-    /// Not begun again after this long.
+    /// Time since the first attempt after which no retry begins.
     pub total: Option<Duration>,
 }
 
-/// How pauses grow.
+/// Growth of the pauses between retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backoff {
-    /// Not at all.
+    /// Every pause is as long as the first.
     Constant,
-    /// By the first pause each time.
+    /// Each pause is longer than the one before by the first.
     Linear,
-    /// To the double each time.
+    /// Each pause is twice as long as the one before.
     Exponential,
 }
 
-/// An error that a task raises.
+/// Error that a task raises.
 #[derive(Debug, Clone)]
 pub struct ErrorTemplate {
-    /// What kind.
+    /// Type of the error, a URI.
     pub kind: Template,
-    /// Its status, as HTTP has them.
+    /// Status code, as in HTTP.
     pub status: Template,
-    /// A few words.
+    /// Short summary.
     pub title: Option<Template>,
-    /// More of them.
+    /// Explanation.
     pub detail: Option<Template>,
-    /// Where it happened; the task, if it does not say.
+    /// Pointer to the place of the error; by default the task's reference.
     pub instance: Option<Template>,
 }
 
-/// How long to wait.
+/// Length of a `wait`.
 #[derive(Debug, Clone)]
 pub enum Wait {
-    /// So long.
+    /// Fixed length.
     For(Duration),
-    /// As long as an expression says.
+    /// Length that an expression returns.
     Computed(Template),
 }

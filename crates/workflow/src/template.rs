@@ -1,19 +1,19 @@
 //! Values with expressions in them.
 //!
-//! Text that is one expression, `${ … }`, becomes what that gives; expressions in the middle of text become part of it.
+//! Text that is exactly one expression, `${ … }`, is replaced by the expression's value of any type; an expression in the middle of text
+//! becomes part of the text.
 
 use super::expr::Program;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// An expression, ready to be evaluated.
+/// A compiled expression.
 #[derive(Clone)]
 pub struct Expr {
-    /// As it was written, without `${` and `}`.
+    /// Source of the expression, without `${` and `}`.
     pub code: String,
-    /// As it is evaluated.
+    /// Compiled form of the expression.
     pub program: Arc<Program>,
 }
 
@@ -26,24 +26,24 @@ impl fmt::Debug for Expr {
 /// A value with expressions in it.
 #[derive(Debug, Clone)]
 pub enum Template {
-    /// Has none.
+    /// Value without expressions.
     Literal(Value),
-    /// Is one.
+    /// Exactly one expression.
     Expr(Expr),
-    /// Text, with some in it.
+    /// Text with expressions in it.
     Text(Vec<Piece>),
-    /// A list with some in it.
+    /// List with expressions in some of its items.
     List(Vec<Template>),
-    /// An object with some in its values.
+    /// Object with expressions in some of its values.
     Map(Vec<(String, Template)>),
 }
 
-/// A piece of text.
+/// A piece of text with expressions.
 #[derive(Debug, Clone)]
 pub enum Piece {
-    /// As it stands.
+    /// Text that is copied as it is.
     Text(String),
-    /// What the expression gives, as text.
+    /// Expression whose value is inserted as text.
     Expr(Expr),
 }
 
@@ -111,49 +111,49 @@ fn end(code: &str) -> Option<usize> {
     None
 }
 
-impl Expr {
-    /// Evaluates it.
-    ///
-    /// # Errors
-    /// What went wrong, with the expression.
-    pub fn evaluate(&self, input: &Value, variables: &BTreeMap<String, Value>) -> Result<Value, String> {
-        self.program.run(input, variables).map_err(|error| format!("`{}`: {error}", self.code))
-    }
-}
-
 impl Template {
-    /// Evaluates all expressions in it.
-    ///
-    /// # Errors
-    /// What went wrong, with the expression.
-    pub fn evaluate(&self, input: &Value, variables: &BTreeMap<String, Value>) -> Result<Value, String> {
-        Ok(match self {
+    /// Puts values in place of the expressions, in the order of [`Template::expressions`].
+    pub(crate) fn filled(&self, values: &mut impl Iterator<Item = Value>) -> Value {
+        let mut next = || values.next().unwrap_or_default();
+        match self {
             Self::Literal(value) => value.clone(),
-            Self::Expr(expr) => expr.evaluate(input, variables)?,
+            Self::Expr(_) => next(),
             Self::Text(pieces) => {
-                let mut text = String::new();
-                for piece in pieces {
-                    match piece {
-                        Piece::Text(piece) => text.push_str(piece),
-                        Piece::Expr(expr) => text.push_str(&as_text(&expr.evaluate(input, variables)?)),
-                    }
-                }
-                Value::String(text)
+                let piece = |piece: &Piece| match piece {
+                    Piece::Text(text) => text.clone(),
+                    Piece::Expr(_) => as_text(&next()),
+                };
+                Value::String(pieces.iter().map(piece).collect())
             }
-            Self::List(items) => Value::Array(
-                items.iter().map(|item| item.evaluate(input, variables)).collect::<Result<_, _>>()?,
-            ),
+            Self::List(items) => items.iter().map(|item| item.filled(values)).collect(),
             Self::Map(pairs) => {
-                let mut map = Map::new();
-                for (key, value) in pairs {
-                    map.insert(key.clone(), value.evaluate(input, variables)?);
-                }
-                Value::Object(map)
+                let pairs = pairs.iter().map(|(key, value)| (key.clone(), value.filled(values)));
+                Value::Object(pairs.collect::<Map<_, _>>())
             }
-        })
+        }
     }
 
-    /// All expressions in it.
+    /// The template in the form in which workflows are written.
+    pub(crate) fn source(&self) -> Value {
+        match self {
+            Self::Literal(value) => value.clone(),
+            Self::Expr(expr) => format!("${{ {} }}", expr.code).into(),
+            Self::Text(pieces) => {
+                let piece = |piece: &Piece| match piece {
+                    Piece::Text(text) => text.clone(),
+                    Piece::Expr(expr) => format!("${{ {} }}", expr.code),
+                };
+                Value::String(pieces.iter().map(piece).collect())
+            }
+            Self::List(items) => items.iter().map(Self::source).collect(),
+            Self::Map(pairs) => {
+                let pairs = pairs.iter().map(|(key, value)| (key.clone(), value.source()));
+                Value::Object(pairs.collect::<Map<_, _>>())
+            }
+        }
+    }
+
+    /// All expressions of the template, in the order in which they are written.
     pub fn expressions(&self) -> Vec<&Expr> {
         match self {
             Self::Literal(_) => Vec::new(),
@@ -182,6 +182,23 @@ pub(super) fn as_text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_template_is_written_as_it_was_read() {
+        let source = serde_json::json!({"a": "${ .a }", "b": ["x ${ .b } y", 1, null], "c": {"d": "plain"}});
+        let template =
+            crate::expr::on_deep_stack(move || crate::read::secret_template(&source, vec![], vec![]));
+        let template = template.expect("a thread").expect("a template");
+        assert_eq!(
+            template.source(),
+            serde_json::json!({"a": "${ .a }", "b": ["x ${ .b } y", 1, null], "c": {"d": "plain"}})
+        );
+        let mut values = [serde_json::json!([1]), serde_json::json!("in")].into_iter();
+        assert_eq!(
+            template.filled(&mut values),
+            serde_json::json!({"a": [1], "b": ["x in y", 1, null], "c": {"d": "plain"}})
+        );
+    }
 
     #[test]
     fn text_is_cut_where_expressions_begin_and_end() {

@@ -4,7 +4,7 @@ use super::host::{WorkerHost, clean};
 use super::work::{Shared, Work};
 use crate::workflow::engine::Stop;
 use crate::workflow::fault::{Fault, INTERRUPTED};
-use crate::workflow::interpreter::{End, Given, run};
+use crate::workflow::interpreter::{End, INTERPRETER_REVISION, Runtime, Start, run};
 use crate::workflow::journaled::{Entry, Journaled};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -65,18 +65,34 @@ fn outcome(shared: &Arc<Shared>, work: &Arc<Work>, leased: Leased) -> Result<End
     let began = execution.started.as_ref().unwrap_or(&execution.created);
     let began = humantime::parse_rfc3339(began).unwrap_or(UNIX_EPOCH);
     let since = began.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let given = Given {
-        id: execution.id.into_string(),
-        input: execution.input,
-        runtime_version: crate::VERSION.to_owned(),
-        started: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-        secrets: shared.secrets.clone(),
-    };
     let entry =
         |RawEvent { kind, task, data, .. }| Entry { kind, task, data: data.value().unwrap_or_default() };
     let journal = events.into_iter().map(entry);
     let host = WorkerHost { shared: Arc::clone(shared), work: Arc::clone(work) };
-    run(&workflow, given, &mut Journaled::new(host, journal))
+    let journaled = Journaled::new(host, journal);
+    let own = Runtime {
+        name: "stigmer".to_owned(),
+        version: crate::VERSION.to_owned(),
+        revision: INTERPRETER_REVISION,
+    };
+    let runtime = match journaled.runtime(own)? {
+        Ok(runtime) => runtime,
+        Err(fault) => return Ok(End::Failed { fault, task: None }),
+    };
+    let start = Start {
+        id: execution.id.into_string(),
+        input: execution.input,
+        started: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        runtime,
+    };
+    // The host blocks this thread, so every future is ready at once.
+    let mut future = std::pin::pin!(run(&workflow, start, &journaled, &journaled));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
+            return outcome;
+        }
+    }
 }
 
 fn failure(fault: &Fault, task: Option<String>) -> Value {

@@ -3,7 +3,8 @@
 use super::client::{Answer, PATIENCE};
 use super::work::{Shared, Signals, Work};
 use super::{RETRY, http};
-use crate::workflow::engine::{AgentRequest, HttpRequest, Millis, Outcome, Stop};
+use crate::workflow::effect::{AgentRequest, Effect, HttpRequest, Request};
+use crate::workflow::engine::{Millis, Outcome, Stop};
 use crate::workflow::fault::{AGENT, Fault};
 use crate::workflow::journaled::{Entry, Host};
 use serde_json::{Map, Value, json};
@@ -69,7 +70,7 @@ fn stopped(signals: &Signals) -> Option<Stop> {
 impl WorkerHost {
     /// Has an effect in a thread of its own, and waits for it, for the deadline, or for the end of it all. What it comes to after
     /// that, nobody hears.
-    fn effect(
+    fn in_thread(
         &self,
         deadline: Option<Millis>,
         at_the_end: Duration,
@@ -115,6 +116,13 @@ impl WorkerHost {
         }
     }
 
+    fn redacted(&self, mut fault: Fault) -> Fault {
+        let redactor = &self.shared.redactor;
+        fault.title = redactor.redact(&fault.title).into_owned();
+        fault.detail = fault.detail.map(|detail| redactor.redact(&detail).into_owned());
+        fault
+    }
+
     fn kept(&self, outcome: Outcome) -> Outcome {
         let redactor = &self.shared.redactor;
         match outcome {
@@ -127,18 +135,14 @@ impl WorkerHost {
                 }
                 Outcome::Done(value)
             }
-            Outcome::Failed(mut fault) => {
-                fault.title = redactor.redact(&fault.title).into_owned();
-                fault.detail = fault.detail.map(|detail| redactor.redact(&detail).into_owned());
-                Outcome::Failed(fault)
-            }
+            Outcome::Failed(fault) => Outcome::Failed(self.redacted(fault)),
             Outcome::TimedOut => outcome,
         }
     }
 }
 
 impl Host for WorkerHost {
-    fn add(&mut self, entries: Vec<Entry>) -> Result<(), Stop> {
+    fn append(&self, entries: Vec<Entry>) -> Result<(), Stop> {
         self.work.goes_on()?;
         let redactor = &self.shared.redactor;
         let cleaned = entries.into_iter().map(|entry| Entry { data: clean(redactor, entry.data), ..entry });
@@ -146,22 +150,22 @@ impl Host for WorkerHost {
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), Stop> {
+    async fn flush(&self) -> Result<(), Stop> {
         self.work.settle(&self.shared.server)
     }
 
-    fn now(&mut self) -> Millis {
+    fn now(&self) -> Millis {
         now()
     }
 
-    fn chance(&mut self) -> f64 {
+    fn chance(&self) -> f64 {
         let mut bytes = [0_u8; 4];
         // Without randomness there is none, which is no harm.
         let _ = crate::platform::random(&mut bytes);
         f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
     }
 
-    fn sleep(&mut self, time: Millis) -> Result<(), Stop> {
+    async fn sleep_until(&self, time: Millis) -> Result<(), Stop> {
         loop {
             let left = until(time);
             let seen = self.work.wait(Some(left.min(GLANCE)), |signals| {
@@ -175,24 +179,38 @@ impl Host for WorkerHost {
         }
     }
 
-    fn http(&mut self, request: &HttpRequest, deadline: Option<Millis>) -> Result<Outcome, Stop> {
+    async fn resolve(&self, effect: &Effect) -> Result<Request, Fault> {
+        effect.resolve(&self.shared.secrets).map_err(|fault| self.redacted(fault))
+    }
+
+    async fn perform(
+        &self,
+        path: &str,
+        request: &Request,
+        deadline: Option<Millis>,
+    ) -> Result<Outcome, Stop> {
+        match request {
+            Request::Http(request) => self.http(request, deadline),
+            Request::Agent(request) => self.agent(path, request, deadline),
+        }
+    }
+}
+
+impl WorkerHost {
+    fn http(&self, request: &HttpRequest, deadline: Option<Millis>) -> Result<Outcome, Stop> {
         let limit = deadline.map_or(LONGEST, until);
         if limit.is_zero() {
             return Ok(Outcome::TimedOut);
         }
         let has_deadline = deadline.is_some();
         let (request, tls) = (request.clone(), self.shared.tls.clone());
-        let outcome = self
-            .effect(deadline, LAST_WORDS, move |_, _| Some(http::send(&request, tls, limit, has_deadline)))?;
+        let outcome = self.in_thread(deadline, LAST_WORDS, move |_, _| {
+            Some(http::send(&request, tls, limit, has_deadline))
+        })?;
         Ok(self.kept(outcome))
     }
 
-    fn agent(
-        &mut self,
-        path: &str,
-        request: &AgentRequest,
-        deadline: Option<Millis>,
-    ) -> Result<Outcome, Stop> {
+    fn agent(&self, path: &str, request: &AgentRequest, deadline: Option<Millis>) -> Result<Outcome, Stop> {
         let mut body = json!({"task": path, "agent": request.agent, "message": request.message});
         if let Some(session) = &request.session {
             body["session"] = session.clone().into();
@@ -219,7 +237,7 @@ impl Host for WorkerHost {
         };
         let id = child["id"].as_str().unwrap_or_default().to_owned();
         let waited_for = id.clone();
-        let outcome = self.effect(deadline, Duration::ZERO, move |shared, work| {
+        let outcome = self.in_thread(deadline, Duration::ZERO, move |shared, work| {
             wait_for_child(shared, work, &waited_for)
         })?;
         if outcome == Outcome::TimedOut {

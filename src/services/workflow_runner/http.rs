@@ -3,7 +3,8 @@
 //! Redirects are followed here and not by the library: what the author of a workflow put into headers is for the host it was
 //! written for, and goes to no other.
 
-use crate::workflow::engine::{HttpRequest, Outcome};
+use crate::workflow::effect::HttpRequest;
+use crate::workflow::engine::Outcome;
 use crate::workflow::fault::Fault;
 use crate::workflow::model::HttpOutput;
 use ct_codecs::{Base64, Encoder};

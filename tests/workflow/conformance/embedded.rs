@@ -7,7 +7,8 @@ use crate::fixtures::{self, Reply, Runner};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use stigmer::workflow::engine::{AgentRequest, HttpRequest, Outcome};
+use stigmer::workflow::effect::{AgentRequest, HttpRequest};
+use stigmer::workflow::engine::Outcome;
 use stigmer::workflow::fault::Fault;
 use stigmer::workflow::interpreter::End;
 use stigmer::workflow::model::HttpOutput;
@@ -40,7 +41,7 @@ fn outside(world: &World) -> fixtures::World {
             output: HttpOutput::Content,
             redirect: false,
         };
-        match world.http(&request, None) {
+        match world.block_on(world.http(&request, None)) {
             Outcome::Done(value) => Reply::json(&value),
             Outcome::Failed(fault) => Reply::status(u16::try_from(fault.status).expect("a status"), "no"),
             Outcome::TimedOut => unreachable!("nothing is slow here"),
@@ -57,12 +58,13 @@ fn answer(server: &Server, world: &World, is_over: &AtomicBool) {
         let text = |key: &str| execution[key].as_str().expect("a text").to_owned();
         let request = AgentRequest { agent: text("name"), message: text("message"), session: None };
         let lease = format!("/v1/leases/{}", leased["lease"].as_str().expect("a lease"));
-        let (end, body) = if let Outcome::Done(answer) = world.agent(&text("id"), &request, None) {
-            let usage = json!({"n": 1, "type": "usage", "data": answer["usage"]});
-            ("complete", json!({"events": [usage], "output": {"text": answer["text"]}}))
-        } else {
-            ("fail", json!({"error": {"type": "provider", "message": "it did not know"}}))
-        };
+        let (end, body) =
+            if let Outcome::Done(answer) = world.block_on(world.agent(&text("id"), &request, None)) {
+                let usage = json!({"n": 1, "type": "usage", "data": answer["usage"]});
+                ("complete", json!({"events": [usage], "output": {"text": answer["text"]}}))
+            } else {
+                ("fail", json!({"error": {"type": "provider", "message": "it did not know"}}))
+            };
         server.post(&format!("{lease}/{end}"), &body);
     }
 }

@@ -3,11 +3,13 @@
 use super::world::{BEGIN, World};
 use super::{Bench, Came};
 use serde_json::Value;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use stigmer::workflow::engine::{AgentRequest, HttpRequest, Millis, Outcome, Stop};
-use stigmer::workflow::interpreter::{Given, run};
+use stigmer::workflow::effect::{Effect, Request, Secrets};
+use stigmer::workflow::engine::{Millis, Outcome, Stop};
+use stigmer::workflow::fault::Fault;
+use stigmer::workflow::interpreter::{End, INTERPRETER_REVISION, Runtime, Start, run};
 use stigmer::workflow::journaled::{Entry, Host, Journaled};
 
 /// What goes wrong.
@@ -19,6 +21,8 @@ struct Plan {
     cut_in_request: bool,
     /// After so many entries it is called off.
     cancelled_at: Option<usize>,
+    /// Only the first start has secrets.
+    loses_secrets: bool,
 }
 
 /// A bench with a journal in memory.
@@ -41,6 +45,21 @@ impl Memory {
         Self { plan: Plan { cancelled_at: Some(entry), ..Plan::default() }, ..Self::default() }
     }
 
+    /// After so many entries there is a crash, after which no secret is available.
+    pub(crate) fn losing_secrets(crash: usize) -> Self {
+        let plan = Plan { crashes: vec![crash], loses_secrets: true, ..Plan::default() };
+        Self { plan, ..Self::default() }
+    }
+
+    /// Continues a journal.
+    pub(crate) fn continuing(journal: Vec<Entry>) -> Self {
+        Self { journal: Rc::new(RefCell::new(journal)), ..Self::default() }
+    }
+
+    pub(crate) fn journal(&self) -> Vec<Entry> {
+        self.journal.borrow().clone()
+    }
+
     /// How many entries the journal has.
     pub(crate) fn entries(&self) -> usize {
         self.journal.borrow().len()
@@ -51,6 +70,17 @@ struct MemoryHost<'w> {
     world: &'w World,
     plan: Rc<RefCell<Plan>>,
     journal: Rc<RefCell<Vec<Entry>>>,
+    secrets: Secrets,
+    is_writing: Cell<bool>,
+}
+
+/// The right to write to the journal.
+struct Writing<'c>(&'c Cell<bool>);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
 }
 
 impl MemoryHost<'_> {
@@ -70,45 +100,65 @@ impl MemoryHost<'_> {
 }
 
 impl Host for MemoryHost<'_> {
-    fn add(&mut self, entries: Vec<Entry>) -> Result<(), Stop> {
+    fn append(&self, entries: Vec<Entry>) -> Result<(), Stop> {
         self.go_on()?;
         self.journal.borrow_mut().extend(entries);
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), Stop> {
+    /// As at a real server: it takes a while, and only one strand of the execution writes at a time.
+    async fn flush(&self) -> Result<(), Stop> {
+        let mut turns = 0;
+        while self.is_writing.replace(true) {
+            turns += 1;
+            assert!(turns < 1000, "a strand that writes goes no further");
+            self.world.turn().await;
+        }
+        let _writing = Writing(&self.is_writing);
+        self.world.turn().await;
         self.go_on()
     }
 
-    fn now(&mut self) -> Millis {
+    fn now(&self) -> Millis {
         self.world.now()
     }
 
-    fn chance(&mut self) -> f64 {
+    fn chance(&self) -> f64 {
         0.5
     }
 
-    fn sleep(&mut self, until: Millis) -> Result<(), Stop> {
+    async fn sleep_until(&self, until: Millis) -> Result<(), Stop> {
         self.go_on()?;
-        self.world.pass_until(until);
+        self.world.sleep_until(until).await;
         Ok(())
     }
 
-    fn http(&mut self, request: &HttpRequest, deadline: Option<Millis>) -> Result<Outcome, Stop> {
-        let outcome = self.world.http(request, deadline);
-        if std::mem::take(&mut self.plan.borrow_mut().cut_in_request) {
-            return Err(Stop::Left);
+    /// As in another process: the effect arrives there as text, and the secrets are only there.
+    async fn resolve(&self, effect: &Effect) -> Result<Request, Fault> {
+        let text = serde_json::to_string(effect).expect("an effect can be serialized");
+        for secret in self.secrets.values() {
+            assert!(!text.contains(secret), "an effect holds a secret: {text}");
         }
-        Ok(outcome)
+        let effect: Effect = serde_json::from_str(&text).expect("an effect can be read again");
+        effect.resolve(&self.secrets)
     }
 
-    fn agent(
-        &mut self,
+    async fn perform(
+        &self,
         path: &str,
-        request: &AgentRequest,
+        request: &Request,
         deadline: Option<Millis>,
     ) -> Result<Outcome, Stop> {
-        Ok(self.world.agent(path, request, deadline))
+        match request {
+            Request::Http(request) => {
+                let outcome = self.world.http(request, deadline).await;
+                if std::mem::take(&mut self.plan.borrow_mut().cut_in_request) {
+                    return Err(Stop::Left);
+                }
+                Ok(outcome)
+            }
+            Request::Agent(request) => Ok(self.world.agent(path, request, deadline).await),
+        }
     }
 }
 
@@ -116,21 +166,40 @@ impl Bench for Memory {
     fn run(&mut self, spec: &Value, input: &Value, world: &World) -> Came {
         let workflow = stigmer::workflow::read(spec).unwrap_or_else(|problems| panic!("{problems:?}"));
         let plan = Rc::new(RefCell::new(self.plan.clone()));
-        loop {
+        let mut secrets = BTreeMap::from([("KEY".to_owned(), "secret-value".to_owned())]);
+        for restart in 0.. {
             let past = self.journal.borrow().clone();
-            let host = MemoryHost { world, plan: Rc::clone(&plan), journal: Rc::clone(&self.journal) };
-            let given = Given {
-                id: "x-1".to_owned(),
-                input: input.clone(),
-                started: BEGIN,
-                runtime_version: "1.2.3".to_owned(),
-                secrets: BTreeMap::from([("KEY".to_owned(), "secret-value".to_owned())]),
+            let host = MemoryHost {
+                world,
+                plan: Rc::clone(&plan),
+                journal: Rc::clone(&self.journal),
+                secrets: secrets.clone(),
+                is_writing: Cell::new(false),
             };
-            match run(&workflow, given, &mut Journaled::new(host, past)) {
+            let journaled = Journaled::new(host, past);
+            // Each start is by a new version.
+            let own = Runtime {
+                name: "stigmer".to_owned(),
+                version: format!("1.2.{restart}"),
+                revision: INTERPRETER_REVISION,
+            };
+            let outcome = match journaled.runtime(own) {
+                Err(stop) => Err(stop),
+                Ok(Err(fault)) => Ok(End::Failed { fault, task: None }),
+                Ok(Ok(runtime)) => {
+                    let start = Start { id: "x-1".to_owned(), input: input.clone(), started: BEGIN, runtime };
+                    world.block_on(run(&workflow, start, &journaled, &journaled))
+                }
+            };
+            match outcome {
                 Ok(end) => return Came::To(end),
                 Err(Stop::Cancelled) => return Came::Cancelled,
                 Err(Stop::Left) => {}
             }
+            if self.plan.loses_secrets {
+                secrets.clear();
+            }
         }
+        unreachable!("it is started until it ends")
     }
 }

@@ -5,8 +5,10 @@
 //! happened in the world does not happen again.
 
 mod embedded;
+mod forks;
 mod memory;
 mod scenarios;
+mod upgrade;
 mod world;
 
 use embedded::Embedded;
@@ -14,6 +16,7 @@ use memory::Memory;
 use scenarios::{Scenario, scenarios};
 use serde_json::Value;
 use stigmer::workflow::interpreter::End;
+use stigmer::workflow::journaled::Entry;
 use world::World;
 
 /// What came of an execution.
@@ -142,6 +145,28 @@ fn a_request_that_was_cut_off_is_retried_if_the_workflow_says_so() {
     let came = Memory::cut_in_request().run(&scenario.spec, &scenario.input, &world);
     assert_eq!(world.requests(), 2);
     assert!(matches!(came, Came::To(End::Completed(_))), "{came:?}");
+}
+
+/// What is in the journal is asked before anything is evaluated, so a finished task needs its secrets no more.
+#[test]
+fn a_finished_request_is_replayed_without_its_secrets() {
+    let scenario = scenarios::one_secret();
+    let world = World::new(&scenario);
+    let mut whole = Memory::default();
+    let expected = whole.run(&scenario.spec, &scenario.input, &world);
+    let is_outcome = |entry: &Entry| !entry.data["ended"].is_null();
+    let known = whole.journal().iter().position(is_outcome).expect("an outcome") + 1;
+    for crash in known..=whole.entries() {
+        let world = World::new(&scenario);
+        let came = Memory::losing_secrets(crash).run(&scenario.spec, &scenario.input, &world);
+        assert_eq!(came, expected, "crash behind entry {crash}");
+        judge(&scenario, &came, &world, &format!("crash behind entry {crash}"));
+    }
+    // Before that the secret is needed.
+    let world = World::new(&scenario);
+    let came = Memory::losing_secrets(known - 1).run(&scenario.spec, &scenario.input, &world);
+    let Came::To(End::Failed { fault, .. }) = came else { panic!("{came:?}") };
+    assert!(fault.kind.ends_with("/authorization"), "{fault:?}");
 }
 
 #[test]

@@ -27,19 +27,24 @@ impl Scenario {
 /// Looks at what came of a workflow, and at the world afterwards.
 pub(crate) type Expectation = Box<dyn Fn(&Came, &World, &str)>;
 
-fn flow(tasks: Value) -> Value {
+pub(crate) fn flow(tasks: Value) -> Value {
     let mut spec =
         json!({"document": {"dsl": "1.0.0", "namespace": "test", "name": "flow", "version": "1.0.0"}});
     spec["do"] = tasks;
     spec
 }
 
-fn get(address: &str) -> Value {
+pub(crate) fn get(address: &str) -> Value {
     json!({"call": "http", "with": {"method": "get", "endpoint": format!("http://world/{address}")}})
 }
 
+fn get_with_version() -> Value {
+    let query = json!({"version": "${ $runtime.version }"});
+    json!({"call": "http", "with": {"method": "get", "endpoint": "http://world/a", "query": query}})
+}
+
 /// It comes to `output`, and `calls` were made.
-fn gives(output: Value, calls: &[&str]) -> Expectation {
+pub(crate) fn gives(output: Value, calls: &[&str]) -> Expectation {
     let calls: Vec<String> = calls.iter().map(|call| (*call).to_owned()).collect();
     Box::new(move |came, world, how| {
         assert_eq!(*came, Came::To(End::Completed(output.clone())), "{how}");
@@ -48,7 +53,7 @@ fn gives(output: Value, calls: &[&str]) -> Expectation {
 }
 
 /// It fails in `task` with an error of a type that ends in `kind`, and `calls` were made.
-fn fails(kind: &'static str, status: u64, at: &'static str, calls: &[&str]) -> Expectation {
+pub(crate) fn fails(kind: &'static str, status: u64, at: &'static str, calls: &[&str]) -> Expectation {
     let calls: Vec<String> = calls.iter().map(|call| (*call).to_owned()).collect();
     Box::new(move |came, world, how| {
         let Came::To(End::Failed { fault, task }) = came else { panic!("{how}: {came:?}") };
@@ -59,14 +64,14 @@ fn fails(kind: &'static str, status: u64, at: &'static str, calls: &[&str]) -> E
 }
 
 /// As another one, and so much time has passed.
-fn after(millis: u64, other: Expectation) -> Expectation {
+pub(crate) fn after(millis: u64, other: Expectation) -> Expectation {
     Box::new(move |came, world, how| {
         other(came, world, how);
         assert_eq!(world.now() - BEGIN, millis, "{how}");
     })
 }
 
-fn scenario(name: &'static str, tasks: Value, answers: Answers, expect: Expectation) -> Scenario {
+pub(crate) fn scenario(name: &'static str, tasks: Value, answers: Answers, expect: Expectation) -> Scenario {
     Scenario { name, spec: flow(tasks), input: json!({"n": 2, "pets": ["a", "b", "c"]}), answers, expect }
 }
 
@@ -93,6 +98,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     all.extend(retries());
     all.extend(time());
     all.extend(calls());
+    all.extend(super::forks::forks());
     all
 }
 
@@ -139,6 +145,18 @@ fn data() -> Vec<Scenario> {
             ),
         ),
         scenario(
+            "the version of the runtime is that of the beginning",
+            json!([{"first": get_with_version()}, {"second": get_with_version()}]),
+            vec![("a", vec![Answer::Ok(json!(1))])],
+            // A request that was under way in a crash may have been repeated.
+            Box::new(|came, world, how| {
+                assert_eq!(*came, Came::To(End::Completed(json!(1))), "{how}");
+                let calls = world.calls();
+                assert!(calls.len() >= 2 && calls[0].starts_with("GET a?version="), "{how}: {calls:?}");
+                assert!(calls.iter().all(|call| *call == calls[0]), "{how}: {calls:?}");
+            }),
+        ),
+        scenario(
             "an expression that fails",
             json!([{"bad": {"do": [{"in": {"set": {"a": "${ .n | keys }"}}}]}}]),
             vec![],
@@ -179,6 +197,28 @@ fn ways() -> Vec<Scenario> {
             vec![("a", vec![Answer::Ok(json!(1))])],
             gives(json!({"n": 1, "m": 2, "o": 3, "last": true}), &["GET a"]),
         ),
+        end_with_transformations(),
+        scenario(
+            "end, with the output that the task says",
+            json!([{"a": {"set": {"x": 7, "secret": "s"}, "output": {"as": "${ {x} }"}, "then": "end"}}, {"never": get("never")}]),
+            vec![],
+            gives(json!({"x": 7}), &[]),
+        ),
+        scenario(
+            "a case of a switch that ends the workflow, with the output that the switch says",
+            json!([
+                {"choose": {"switch": [{"two": {"when": ".n == 2", "then": "end"}}], "output": {"as": "{n: .n}"}}},
+                {"never": get("never")},
+            ]),
+            vec![],
+            gives(json!({"n": 2}), &[]),
+        ),
+        scenario(
+            "end inside of a task: what is outside does not change the output",
+            json!([{"outer": {"do": [{"in": {"set": {"x": 1}, "output": {"as": ". + {y: 2}"}, "then": "end"}}], "output": {"as": ". + {z: 3}"}}}]),
+            vec![],
+            gives(json!({"x": 1, "y": 2}), &[]),
+        ),
         scenario(
             "a task that is come back to does its work again",
             json!([
@@ -195,6 +235,36 @@ fn ways() -> Vec<Scenario> {
             ),
         ),
     ]
+}
+
+/// A request with a secret in it.
+pub(crate) fn one_secret() -> Scenario {
+    let mut secret = scenario(
+        "secrets go where they are wanted",
+        json!([{"put": {"call": "http", "with": {"method": "put", "endpoint": "http://world/a", "body": {"key": "${ $secrets.KEY }", "n": "${ .n }"}}}}]),
+        vec![("a", vec![Answer::Ok(json!("ok"))])],
+        Box::new(|came, world, how| {
+            assert_eq!(*came, Came::To(End::Completed(json!("ok"))), "{how}");
+            assert_eq!(world.bodies(), [json!({"key": "secret-value", "n": 2})], "{how}");
+        }),
+    );
+    secret.spec["use"] = json!({"secrets": ["KEY"]});
+    secret
+}
+
+/// A task that ends the workflow, and transforms its output and the context.
+pub(crate) fn end_with_transformations() -> Scenario {
+    let mut end = scenario(
+        "end, and what the task exports",
+        json!([
+            {"a": {"set": {"x": 7, "more": "m"}, "output": {"as": "{x}"}, "export": {"as": "{total: .x}"}, "then": "end"}},
+            {"never": get("never")},
+        ]),
+        vec![],
+        gives(json!({"total": 7}), &[]),
+    );
+    end.spec["output"] = json!({"as": "{total: $context.total}"});
+    end
 }
 
 /// More answers than are kept: the first part of `rounds`.
@@ -474,19 +544,7 @@ fn calls() -> Vec<Scenario> {
             vec![("long", vec![Answer::Ok(json!(long))]), ("b", vec![Answer::Ok(json!("b"))])],
             gives(json!({"b": "b", "a": 300_000}), &["GET long", "GET b"]),
         ),
-        {
-            let mut secret = scenario(
-                "secrets go where they are wanted",
-                json!([{"put": {"call": "http", "with": {"method": "put", "endpoint": "http://world/a", "body": {"key": "${ $secrets.KEY }", "n": "${ .n }"}}}}]),
-                vec![("a", vec![Answer::Ok(json!("ok"))])],
-                Box::new(|came, world, how| {
-                    assert_eq!(*came, Came::To(End::Completed(json!("ok"))), "{how}");
-                    assert_eq!(world.bodies(), [json!({"key": "secret-value", "n": 2})], "{how}");
-                }),
-            );
-            secret.spec["use"] = json!({"secrets": ["KEY"]});
-            secret
-        },
+        one_secret(),
         {
             let mut secret = scenario(
                 "a secret that nobody has told",

@@ -1,10 +1,12 @@
-//! A world in which nothing is real: its clock moves only when somebody waits, and every answer is written down beforehand.
+//! A simulated world: its clock moves only when every strand of an execution waits, and all answers are written down beforehand.
 
 use super::scenarios::Scenario;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use stigmer::workflow::engine::{AgentRequest, HttpRequest, Millis, Outcome};
+use std::task::Poll;
+use stigmer::workflow::effect::{AgentRequest, HttpRequest};
+use stigmer::workflow::engine::{Millis, Outcome};
 use stigmer::workflow::fault::Fault;
 
 /// When this world begins: 2026-01-01.
@@ -30,6 +32,8 @@ pub(crate) struct World(Arc<Inner>);
 
 struct Inner {
     now: Mutex<Millis>,
+    /// Times that somebody waits for.
+    timers: Mutex<Vec<Millis>>,
     answers: Answers,
     calls: Mutex<Vec<String>>,
     bodies: Mutex<Vec<Value>>,
@@ -45,6 +49,7 @@ impl World {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         Self(Arc::new(Inner {
             now: Mutex::new(BEGIN),
+            timers: Mutex::default(),
             answers: scenario.answers.clone(),
             calls: Mutex::default(),
             bodies: Mutex::default(),
@@ -56,9 +61,43 @@ impl World {
         *held(&self.0.now)
     }
 
-    pub(crate) fn pass_until(&self, until: Millis) {
-        let mut now = held(&self.0.now);
-        *now = (*now).max(until);
+    /// Waits until a time of this world.
+    pub(crate) async fn sleep_until(&self, until: Millis) {
+        std::future::poll_fn(|_| {
+            if self.now() >= until {
+                return Poll::Ready(());
+            }
+            held(&self.0.timers).push(until);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Lets the other strands of an execution go on, without time passing.
+    pub(crate) async fn turn(&self) {
+        let mut is_over = false;
+        std::future::poll_fn(|_| {
+            if std::mem::replace(&mut is_over, true) {
+                return Poll::Ready(());
+            }
+            held(&self.0.timers).push(self.now());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Polls a future until it is ready. While all of it waits, the clock moves to the next time that somebody waits for.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        loop {
+            held(&self.0.timers).clear();
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return output;
+            }
+            let next = held(&self.0.timers).iter().min().copied();
+            *held(&self.0.now) = next.expect("something that is waited for");
+        }
     }
 
     /// All that was called, in order.
@@ -81,7 +120,7 @@ impl World {
         all[count.min(all.len() - 1)].clone()
     }
 
-    pub(crate) fn http(&self, request: &HttpRequest, deadline: Option<Millis>) -> Outcome {
+    pub(crate) async fn http(&self, request: &HttpRequest, deadline: Option<Millis>) -> Outcome {
         let address = request.uri.strip_prefix("http://world/").expect("an address of this world");
         let call = format!("{} {address}", request.method);
         let count = self.calls().iter().filter(|known| **known == call).count();
@@ -94,25 +133,30 @@ impl World {
             Answer::Status(status) => {
                 Outcome::Failed(Fault::communication(status, "Refused", format!("it answers {status}")))
             }
-            Answer::Slow(length) => self.late(length, deadline),
+            Answer::Slow(length) => self.late(length, deadline).await,
         }
     }
 
-    fn late(&self, length: Millis, deadline: Option<Millis>) -> Outcome {
+    async fn late(&self, length: Millis, deadline: Option<Millis>) -> Outcome {
         let ready = self.now() + length;
         match deadline {
             Some(deadline) if deadline < ready => {
-                self.pass_until(deadline);
+                self.sleep_until(deadline).await;
                 Outcome::TimedOut
             }
             _ => {
-                self.pass_until(ready);
+                self.sleep_until(ready).await;
                 Outcome::Done(json!("at last"))
             }
         }
     }
 
-    pub(crate) fn agent(&self, path: &str, request: &AgentRequest, deadline: Option<Millis>) -> Outcome {
+    pub(crate) async fn agent(
+        &self,
+        path: &str,
+        request: &AgentRequest,
+        deadline: Option<Millis>,
+    ) -> Outcome {
         if let Some(known) = held(&self.0.children).get(path) {
             return known.clone();
         }
@@ -130,7 +174,7 @@ impl World {
                 "Agent Failed",
                 "it did not know",
             )),
-            Answer::Slow(length) => self.late(length, deadline),
+            Answer::Slow(length) => self.late(length, deadline).await,
         };
         held(&self.0.children).insert(path.to_owned(), outcome.clone());
         outcome

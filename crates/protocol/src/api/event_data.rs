@@ -246,6 +246,17 @@ pub struct Branch {
     pub case: String,
 }
 
+/// Data of `runtime`: facts about the runtime that an execution of a workflow began on, and that its replay keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Runtime {
+    /// Name of the runtime.
+    pub name: String,
+    /// Version of the runtime.
+    pub version: String,
+    /// Revision of the interpreter's semantics.
+    pub revision: u32,
+}
+
 /// Data of `effect`: the workflow engine's memory of an effect, in a form of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

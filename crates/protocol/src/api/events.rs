@@ -322,6 +322,8 @@ events! {
     "branch" Worker Branch(Branch);
     /// The workflow engine remembers an effect.
     "effect" Worker Effect(Effect);
+    /// The workflow engine remembers the runtime that the execution began on.
+    "runtime" Worker Runtime(Runtime);
     /// There is a remark for people.
     "note" Worker Note(Note);
 }

@@ -29,10 +29,10 @@ pub(super) const MOST_CODE: usize = 16 * 1024;
 
 /// How long an evaluation may take before it is given up. The steps are used up long before that; this is for what is slow
 /// inside a single step.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The stack that expressions are read and evaluated on: they nest as deeply as their author likes.
-const STACK: usize = 64 * 1024 * 1024;
+pub(super) const STACK: usize = 64 * 1024 * 1024;
 
 /// An expression that can be evaluated.
 pub struct Program {
@@ -110,28 +110,15 @@ impl Program {
         self.named.contains(name)
     }
 
-    /// Evaluates it on `input`, with what `variables` say; one that is not among them is null.
+    /// Evaluates the expression on `input`. A variable without a value is null. To be called [`on_deep_stack`].
     ///
     /// # Errors
-    /// What went wrong: the expression's own error, or a limit.
-    pub fn run(
-        self: &Arc<Self>,
-        input: &Value,
-        variables: &BTreeMap<String, Value>,
-    ) -> Result<Value, String> {
-        let program = Arc::clone(self);
-        let has_secrets = program.secrets().next().is_some();
-        let wanted = |name: &str| program.names(name) || name == "$secrets" && has_secrets;
-        let named = variables.iter().filter(|(name, _)| wanted(name));
-        let variables: BTreeMap<String, Value> =
-            named.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let input = input.clone();
-        on_deep_stack(move || program.evaluate(&input, &variables))?
-    }
-
-    fn evaluate(&self, input: &Value, variables: &BTreeMap<String, Value>) -> Result<Value, String> {
-        let given =
-            self.variables.iter().map(|name| variables.get(name).map_or(jaq_json::Val::Null, value::to));
+    /// The expression's own error, or an exceeded limit.
+    pub fn evaluate(&self, input: &Value, variables: &BTreeMap<String, Arc<Value>>) -> Result<Value, String> {
+        let given = self
+            .variables
+            .iter()
+            .map(|name| variables.get(name).map_or(jaq_json::Val::Null, |value| value::to(value)));
         let budget = guard::Budget::new(STACK / 2);
         let data = guard::Data { lut: &self.filter.lut, budget: &budget };
         let context = Ctx::<Kind>::new(data, Vars::new(given));

@@ -1,104 +1,105 @@
-//! From what a workflow says of a call to what is sent.
+//! Tasks with effects: from the settings of a call to the effect, and from its outcome to the task's output.
 
 use super::Run;
 use super::scope::Break;
-use crate::engine::{AgentRequest, Engine, HttpRequest, Outcome};
+use crate::effect::{AgentRequest, Effect, Field, HttpEffect, SecretField, encoded};
+use crate::engine::{Effects, Observer, Outcome};
 use crate::fault::Fault;
 use crate::model::{AgentCall, Endpoint, HttpCall};
-use crate::template::as_text;
+use crate::template::{Template, as_text};
 use serde_json::Value;
-use std::fmt::Write as _;
 
-impl<E: Engine> Run<'_, E> {
-    pub(super) fn http(&mut self, call: &HttpCall, input: &Value, path: &str) -> Result<Value, Break> {
-        let request = self.request(call, input)?;
-        let outcome = self.engine.http(path, &request, self.deadline())?;
-        self.settled(outcome)
+impl<E: Effects, O: Observer> Run<'_, E, O> {
+    pub(super) async fn http(&self, call: &HttpCall, input: &Value, path: &str) -> Result<Value, Break> {
+        self.effect(path, async || {
+            let endpoint = match &call.endpoint {
+                Endpoint::Uri(template) => Field::Value(expanded(template, input)?.into()),
+                Endpoint::Template(template) => self.field(template, input).await?,
+            };
+            let effect = HttpEffect {
+                method: call.method.clone(),
+                endpoint,
+                query: self.optional_field(call.query.as_ref(), input).await?,
+                headers: self.optional_field(call.headers.as_ref(), input).await?,
+                body: self.optional_field(call.body.as_ref(), input).await?,
+                output: call.output,
+                redirect: call.redirect,
+            };
+            Ok(Effect::Http(Box::new(effect)))
+        })
+        .await
     }
 
-    pub(super) fn agent(&mut self, call: &AgentCall, input: &Value, path: &str) -> Result<Value, Break> {
-        let agent = as_text(&self.evaluate(&call.agent, input)?);
-        stigmer_protocol::check_name(&agent).map_err(Fault::validation)?;
-        let message = as_text(&self.evaluate(&call.message, input)?);
-        if message.trim().is_empty() {
-            return Err(Fault::validation("the message for the agent is empty").into());
-        }
-        let session = match &call.session {
-            Some(session) => Some(as_text(&self.evaluate(session, input)?)).filter(|name| !name.is_empty()),
-            None => None,
+    pub(super) async fn agent(&self, call: &AgentCall, input: &Value, path: &str) -> Result<Value, Break> {
+        self.effect(path, async || {
+            let agent = as_text(&self.evaluate(&call.agent, input).await?);
+            stigmer_protocol::check_name(&agent).map_err(Fault::validation)?;
+            let message = as_text(&self.evaluate(&call.message, input).await?);
+            if message.trim().is_empty() {
+                return Err(Fault::validation("the message for the agent is empty").into());
+            }
+            let session = match &call.session {
+                Some(session) => Some(as_text(&self.evaluate(session, input).await?)),
+                None => None,
+            };
+            let session = session.filter(|name| !name.is_empty());
+            Ok(Effect::Agent(AgentRequest { agent, message, session }))
+        })
+        .await
+    }
+
+    /// Performs an effect, unless its outcome is known. Only then is the effect built, and its expressions are evaluated.
+    async fn effect(
+        &self,
+        path: &str,
+        build: impl AsyncFnOnce() -> Result<Effect, Break>,
+    ) -> Result<Value, Break> {
+        let outcome = if let Some(known) = self.shared.effects.known(path) {
+            known
+        } else {
+            let effect = build().await?;
+            self.shared.effects.effect(path, &effect, self.deadline()).await?
         };
-        let request = AgentRequest { agent, message, session };
-        let outcome = self.engine.agent(path, &request, self.deadline())?;
-        self.settled(outcome)
-    }
-
-    fn settled(&self, outcome: Outcome) -> Result<Value, Break> {
         match outcome {
             Outcome::Done(value) => Ok(value),
             Outcome::Failed(fault) => Err(fault.into()),
-            Outcome::TimedOut => self.timed_out(),
+            Outcome::TimedOut => Err(self.late()),
         }
     }
 
-    fn request(&self, call: &HttpCall, input: &Value) -> Result<HttpRequest, Break> {
-        let mut uri = match &call.endpoint {
-            Endpoint::Uri(template) => expanded(template, input)?,
-            Endpoint::Template(template) => as_text(&self.evaluate(template, input)?),
-        };
-        if !uri.starts_with("http://") && !uri.starts_with("https://") {
-            return Err(
-                Fault::validation("the endpoint is no address: it begins with http:// or https://").into()
-            );
+    /// A part of an effect: its value, or what it depends on if it names secrets.
+    async fn field(&self, template: &Template, input: &Value) -> Result<Field, Break> {
+        match SecretField::new(template, input, &self.names) {
+            Some(field) => Ok(Field::Secret(field)),
+            None => self.evaluate(template, input).await.map(Field::Value),
         }
-        if let Some(query) = &call.query {
-            for (key, value) in pairs("query", self.evaluate(query, input)?)? {
-                uri.push(if uri.contains('?') { '&' } else { '?' });
-                let _ = write!(uri, "{}={}", encoded(&key), encoded(&value));
-            }
+    }
+
+    async fn optional_field(
+        &self,
+        template: Option<&Template>,
+        input: &Value,
+    ) -> Result<Option<Field>, Break> {
+        match template {
+            Some(template) => self.field(template, input).await.map(Some),
+            None => Ok(None),
         }
-        let mut headers = match &call.headers {
-            Some(headers) => pairs("headers", self.evaluate(headers, input)?)?,
-            None => Vec::new(),
-        };
-        let mut body = None;
-        if let Some(template) = &call.body {
-            let value = self.evaluate(template, input)?;
-            let (kind, bytes) = match value {
-                Value::String(text) => ("text/plain; charset=utf-8", text.into_bytes()),
-                other => ("application/json", other.to_string().into_bytes()),
-            };
-            if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
-                headers.push(("content-type".to_owned(), kind.to_owned()));
-            }
-            body = Some(bytes);
-        }
-        let (method, output, redirect) = (call.method.clone(), call.output, call.redirect);
-        Ok(HttpRequest { method, uri, headers, body, output, redirect })
     }
 }
 
-fn pairs(what: &str, value: Value) -> Result<Vec<(String, String)>, Break> {
-    let Value::Object(map) = value else {
-        return Err(Fault::validation(format!("`{what}` of a request is an object")).into());
-    };
-    // A value that is not there is not sent.
-    let map = map.into_iter().filter(|(_, value)| !value.is_null());
-    Ok(map.map(|(key, value)| (key, as_text(&value))).collect())
-}
-
-/// An address in which `{name}` stands for a value of the input (simple string expansion of RFC 6570).
-fn expanded(template: &str, input: &Value) -> Result<String, Break> {
+/// URL in which `{name}` is replaced by a member of the input (simple string expansion of RFC 6570).
+fn expanded(template: &str, input: &Value) -> Result<String, Fault> {
     let mut uri = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         uri.push_str(before);
         let Some((name, after)) = after.split_once('}') else {
-            return Err(Fault::validation(format!("`{template}` has a `{{` without its `}}`")).into());
+            return Err(Fault::validation(format!("invalid endpoint `{template}`: `{{` without `}}`")));
         };
         let value = input.get(name).unwrap_or(&Value::Null);
         if value.is_array() || value.is_object() {
-            let words = format!("`{{{name}}}` in an address stands for a text or a number");
-            return Err(Fault::expression(words).into());
+            let words = format!("invalid value of `{{{name}}}` in an endpoint: expected text or a number");
+            return Err(Fault::expression(words));
         }
         uri.push_str(&encoded(&as_text(value)));
         rest = after;
@@ -107,26 +108,13 @@ fn expanded(template: &str, input: &Value) -> Result<String, Break> {
     Ok(uri)
 }
 
-/// Text as part of an address: everything but the unreserved characters of RFC 3986 in its percent form.
-fn encoded(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            safe.push(char::from(byte));
-        } else {
-            let _ = write!(safe, "%{byte:02X}");
-        }
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     #[test]
-    fn addresses_take_values_of_the_input() {
+    fn endpoints_take_values_of_the_input() {
         let input = json!({"id": 7, "name": "a b/ü", "nothing": null, "list": []});
         let uri = |template| expanded(template, &input).ok();
         assert_eq!(

@@ -1,98 +1,135 @@
-//! Carries a workflow out, step by step, on whatever engine there is.
+//! Interpreter: runs a workflow on any engine.
 //!
-//! It is deterministic: told the same by its engine, it asks for the same, under the same paths. A path is the place of a task in the
-//! workflow, with what tells its runs apart: `/do/2/each[3]/do/0/post` is the fourth round of a loop, `try@2` a second attempt, and
-//! `/do/1/poll@2` a task that was come back to.
+//! It is deterministic: given the same answers by its engine it asks the same questions under the same paths. A path is the place of a
+//! task in the workflow plus what tells its runs apart: `/do/2/each[3]/do/0/post` is the fourth round of a loop, `try@2` a second
+//! attempt, `/do/1/poll@2` a task that was run a second time, and `/do/4/both/fork/branches/0/a` a branch.
 
 mod call;
+mod fork;
 mod scope;
 mod steps;
 
-use super::engine::{Engine, Millis, Stop};
+use super::engine::{Effects, Millis, Observer, Stop};
+use super::evaluation::{Evaluation, Variables};
 use super::expr::NOW;
 use super::fault::Fault;
 use super::model::{Task, TaskKind, Then, Wait, Workflow};
 use super::pointer::escape;
 use super::template::{Expr, Template};
 use scope::Break;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// One execution runs so many tasks, each round of a loop counted.
-pub const MOST_RUNS: u64 = 20_000;
+/// Revision of the interpreter's semantics. It grows with each change after which the replay of a journal could take another path.
+///
+/// | revision | semantics |
+/// |---|---|
+/// | 1 | executions without a recorded revision: a task with `then: end` ignores its `output.as` and `export.as`; `try` can catch the limit on task runs |
+/// | 2 | `then: end` applies both; nothing catches the limit; `fork` |
+pub const INTERPRETER_REVISION: u32 = 2;
 
-/// The longest output, in bytes of JSON: what the server keeps.
-pub const MOST_OUTPUT: usize = 1024 * 1024;
+/// Revision of executions that were begun before revisions were recorded.
+pub const UNRECORDED_REVISION: u32 = 1;
 
-/// What an execution is given.
+/// Largest number of tasks that one execution runs, counting each round of a loop.
+pub const MAX_TASK_RUNS: u64 = 20_000;
+
+/// Largest output of a workflow, in bytes of JSON: the server keeps no more.
+pub const MAX_OUTPUT_BYTES: usize = 1024 * 1024;
+
+/// What an execution starts with.
 #[derive(Debug, Clone)]
-pub struct Given {
-    /// Its id.
+pub struct Start {
+    /// Id of the execution.
     pub id: String,
-    /// Its input.
+    /// Input of the workflow.
     pub input: Value,
-    /// When it began.
+    /// Time when the execution started.
     pub started: Millis,
-    /// Version of the runtime that began it: `$runtime.version`.
-    pub runtime_version: String,
-    /// The secrets that there are, by name. Only those that the workflow lists are used.
-    pub secrets: BTreeMap<String, String>,
+    /// Runtime that the execution began on.
+    pub runtime: Runtime,
+}
+
+/// Facts about the runtime that an execution began on. They are recorded first of all and replayed from the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// Name of the runtime: `$runtime.name`.
+    pub name: String,
+    /// Version of the runtime: `$runtime.version`.
+    pub version: String,
+    /// Revision of the interpreter's semantics.
+    pub revision: u32,
 }
 
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum End {
-    /// It came to this.
+    /// The workflow returned this output.
     Completed(Value),
     /// An error was not caught.
     Failed {
         /// The error.
         fault: Fault,
-        /// The path of the task it happened in, if it happened in one.
+        /// Path of the task in which it happened, if it happened in one.
         task: Option<String>,
     },
 }
 
-/// Carries `workflow` out.
+/// Result of a task or a list of tasks: its output, and what follows.
+type Left = (Value, Then);
+
+/// A future of this thread.
+type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Runs `workflow` to its end.
 ///
 /// # Errors
-/// The engine says that it goes no further.
-pub fn run<E: Engine>(workflow: &Workflow, given: Given, engine: &mut E) -> Result<End, Stop> {
-    let mut run = Run {
-        engine,
-        names: names(workflow, &given),
-        secrets: given.secrets,
-        deadlines: Vec::new(),
-        runs: 0,
-        failed: None,
-    };
-    match run.workflow(workflow, given.input, given.started) {
+/// The engine stops the workflow.
+pub async fn run<E: Effects, O: Observer>(
+    workflow: &Workflow,
+    start: Start,
+    effects: &E,
+    observer: &O,
+) -> Result<End, Stop> {
+    let shared = Shared { effects, observer, revision: start.runtime.revision, runs: Cell::new(0) };
+    let mut run =
+        Run { shared: &shared, names: names(workflow, &start), deadlines: Vec::new(), failed: None };
+    match run.workflow(workflow, start.input, start.started).await {
         Ok(output) => Ok(End::Completed(output)),
         Err(Break::Stop(stop)) => Err(stop),
         Err(Break::Fault(fault)) => Ok(End::Failed { fault, task: run.failed }),
-        // Only whoever set a deadline can know that it is over, and everybody who does turns it into an error.
-        Err(Break::Late(_)) => Ok(End::Failed { fault: Fault::timeout("a deadline"), task: run.failed }),
+        Err(Break::Exhausted) => Ok(End::Failed { fault: exhausted(), task: run.failed }),
+        // Whoever sets a deadline turns its passing into a fault, so none is left here.
+        Err(Break::Late(_)) => {
+            Ok(End::Failed { fault: Fault::timeout("a deadline passed"), task: run.failed })
+        }
     }
 }
 
-fn names(workflow: &Workflow, given: &Given) -> BTreeMap<String, Value> {
-    let secrets = given.secrets.iter().filter(|(name, _)| workflow.secrets.contains(name));
-    BTreeMap::from([
-        ("$context".to_owned(), json!({})),
-        ("$secrets".to_owned(), secrets.map(|(name, value)| (name.clone(), json!(value))).collect()),
-        (NOW.to_owned(), seconds(given.started)),
-        (
-            "$workflow".to_owned(),
-            json!({
-                "id": given.id,
-                "definition": workflow.definition,
-                "input": given.input,
-                "startedAt": time(given.started),
-            }),
-        ),
-        ("$runtime".to_owned(), json!({"name": "stigmer", "version": given.runtime_version, "metadata": {}})),
-    ])
+fn exhausted() -> Fault {
+    Fault::runtime(format!("the execution ran {MAX_TASK_RUNS} tasks, which is the limit"))
+}
+
+fn names(workflow: &Workflow, start: &Start) -> Variables {
+    let described = json!({
+        "id": start.id,
+        "definition": workflow.definition,
+        "input": start.input,
+        "startedAt": time(start.started),
+    });
+    let runtime = json!({"name": start.runtime.name, "version": start.runtime.version, "metadata": {}});
+    let names = [
+        ("$context", json!({})),
+        (NOW, seconds(start.started)),
+        ("$workflow", described),
+        ("$runtime", runtime),
+    ];
+    names.into_iter().map(|(name, value)| (name.to_owned(), Arc::new(value))).collect()
 }
 
 fn seconds(at: Millis) -> Value {
@@ -102,7 +139,7 @@ fn seconds(at: Millis) -> Value {
     }
 }
 
-/// A time as the language describes it.
+/// Time in the form that the language prescribes.
 fn time(at: Millis) -> Value {
     let time = std::time::UNIX_EPOCH + Duration::from_millis(at);
     json!({
@@ -111,49 +148,60 @@ fn time(at: Millis) -> Value {
     })
 }
 
-/// A run through a workflow.
-struct Run<'e, E> {
-    engine: &'e mut E,
-    /// What the variables of expressions mean now.
-    names: BTreeMap<String, Value>,
-    secrets: BTreeMap<String, String>,
-    /// The deadlines of the tasks that are under way, the outermost first.
+/// Path of a task in a list.
+fn path_of(list: &str, place: usize, task: &Task) -> String {
+    format!("{list}/{place}/{}", escape(&task.name))
+}
+
+/// What all branches of an execution share.
+struct Shared<'e, E, O> {
+    effects: &'e E,
+    observer: &'e O,
+    revision: u32,
+    runs: Cell<u64>,
+}
+
+/// One strand of an execution: all of it, or a branch of a fork.
+struct Run<'e, E, O> {
+    shared: &'e Shared<'e, E, O>,
+    /// Current values of the variables of expressions.
+    names: Variables,
+    /// Deadlines of the tasks under way, the outermost first.
     deadlines: Vec<Millis>,
-    runs: u64,
-    /// The innermost task of the last error.
+    /// Path of the innermost task of the last error.
     failed: Option<String>,
 }
 
-impl<E: Engine> Run<'_, E> {
-    fn workflow(&mut self, workflow: &Workflow, input: Value, started: Millis) -> Result<Value, Break> {
+impl<E: Effects, O: Observer> Run<'_, E, O> {
+    async fn workflow(&mut self, workflow: &Workflow, input: Value, started: Millis) -> Result<Value, Break> {
         let limit = workflow.timeout.map(|timeout| (timeout, started));
-        self.within(limit, "the workflow", |run| {
-            let input = run.transformed(workflow.input.as_ref(), input)?;
-            let (output, _) = run.list(&workflow.tasks, input, "/do")?;
+        self.within(limit, "the workflow", async |run| {
+            let input = run.transformed(workflow.input.as_ref(), input).await?;
+            let (output, _) = run.list(&workflow.tasks, input, "/do").await?;
             run.failed = None;
-            let output = run.transformed(workflow.output.as_ref(), output)?;
+            let output = run.transformed(workflow.output.as_ref(), output).await?;
             let long = output.to_string().len();
-            if long > MOST_OUTPUT {
-                let words = format!("the output has {long} bytes; at most {MOST_OUTPUT} are kept");
+            if long > MAX_OUTPUT_BYTES {
+                let words = format!("the output has {long} bytes; the limit is {MAX_OUTPUT_BYTES}");
                 return Err(Fault::runtime(words).into());
             }
             Ok(output)
         })
+        .await
     }
 
-    /// Does tasks in order, beginning with the first, and gives what the last one gave and how the list was left.
-    fn list(&mut self, tasks: &[Task], input: Value, path: &str) -> Result<(Value, Then), Break> {
+    /// Runs tasks in order, beginning with the first. Returns the output of the last one and how the list was left.
+    async fn list(&mut self, tasks: &[Task], input: Value, path: &str) -> Result<Left, Break> {
         let mut visits = vec![0_u64; tasks.len()];
         let (mut place, mut value) = (0, input);
         while let Some(task) = tasks.get(place) {
             visits[place] += 1;
-            let name = escape(&task.name);
-            let mut path = format!("{path}/{place}/{name}");
+            let mut path = path_of(path, place, task);
             if visits[place] > 1 {
                 path = format!("{path}@{}", visits[place]);
             }
             let then;
-            (value, then) = self.task(task, value, &path)?;
+            (value, then) = self.task(task, value, &path).await?;
             match then {
                 Then::Continue => place += 1,
                 Then::Task(next) => place = next,
@@ -163,15 +211,23 @@ impl<E: Engine> Run<'_, E> {
         Ok((value, Then::Continue))
     }
 
-    fn task(&mut self, task: &Task, input: Value, path: &str) -> Result<(Value, Then), Break> {
-        self.runs += 1;
-        if self.runs > MOST_RUNS {
-            return Err(
-                Fault::runtime(format!("it ran {MOST_RUNS} tasks, and no execution runs more")).into()
-            );
+    /// Runs a task. The box ends the recursion of futures.
+    fn task<'a>(&'a mut self, task: &'a Task, input: Value, path: &'a str) -> Local<'a, Result<Left, Break>> {
+        Box::pin(self.task_in_place(task, input, path))
+    }
+
+    async fn task_in_place(&mut self, task: &Task, input: Value, path: &str) -> Result<Left, Break> {
+        let runs = self.shared.runs.get() + 1;
+        self.shared.runs.set(runs);
+        if runs > MAX_TASK_RUNS {
+            if self.shared.revision <= UNRECORDED_REVISION {
+                return Err(exhausted().into());
+            }
+            self.failed = Some(path.to_owned());
+            return Err(Break::Exhausted);
         }
-        let started = self.engine.started(path, task.kind.word())?;
-        // What the names mean in here is nobody's business out there; only the context lives on.
+        let started = self.shared.effects.started(path, task.kind.word()).await?;
+        // These variables belong to the task; only the context outlives it.
         let outside = ["$task", "$input", "$output", NOW].map(|name| (name, self.names.remove(name)));
         self.set(NOW, seconds(started));
         let described = json!({
@@ -179,136 +235,162 @@ impl<E: Engine> Run<'_, E> {
             "input": input, "startedAt": time(started),
         });
         self.set("$task", described);
-        let outcome = self
-            .in_time(started)
-            .and_then(|()| {
-                let limit = task.timeout.map(|timeout| (timeout, started));
-                self.within(limit, &format!("the task `{}`", task.name), |run| run.inside(task, input, path))
-            })
-            .map_err(|broken| match broken {
-                Break::Fault(mut fault) => {
-                    if fault.instance.is_empty() {
-                        fault.instance.clone_from(&task.reference);
-                    }
-                    // The innermost one comes first.
-                    if !self.failed.as_ref().is_some_and(|inner| inner.starts_with(path)) {
-                        self.failed = Some(path.to_owned());
-                    }
-                    match self.engine.failed(path, &fault) {
-                        Ok(()) => Break::Fault(fault),
-                        Err(stop) => Break::Stop(stop),
-                    }
-                }
-                other => other,
-            });
-        for (name, value) in outside {
-            match value {
-                Some(value) => self.set(name, value),
-                None => drop(self.names.remove(name)),
+        let limit = task.timeout.map(|timeout| (timeout, started));
+        let outcome = match self.in_time(started) {
+            Ok(()) => {
+                let what = format!("the task `{}`", task.name);
+                self.within(limit, &what, async |run| run.inside(task, input, path).await).await
             }
+            Err(late) => Err(late),
+        };
+        let outcome = outcome.map_err(|broken| self.noted(task, path, broken));
+        for (name, value) in outside {
+            self.restore(name, value);
         }
         outcome
     }
 
-    /// What there is to a task, in the order of the language.
-    fn inside(&mut self, task: &Task, raw: Value, path: &str) -> Result<(Value, Then), Break> {
-        if let Some(condition) = &task.condition
-            && !self.holds(condition, &raw)?
-        {
-            self.engine.skipped(path)?;
-            return Ok((raw, Then::Continue));
+    /// Reports the failure of a task and remembers where it happened.
+    fn noted(&mut self, task: &Task, path: &str, broken: Break) -> Break {
+        let Break::Fault(mut fault) = broken else { return broken };
+        if fault.instance.is_empty() {
+            fault.instance.clone_from(&task.reference);
         }
-        let input = self.transformed(task.input.as_ref(), raw)?;
-        self.set("$input", input.clone());
-        let (output, left) = self.work(task, input, path)?;
-        if left == Then::End {
-            self.engine.completed(path, &output)?;
-            return Ok((output, left));
+        // The innermost task comes first.
+        if !self.failed.as_ref().is_some_and(|inner| inner.starts_with(path)) {
+            self.failed = Some(path.to_owned());
         }
-        if let Some(described) = self.names.get_mut("$task") {
-            described["output"] = output.clone();
+        match self.shared.observer.failed(path, &fault) {
+            Ok(()) => Break::Fault(fault),
+            Err(stop) => Break::Stop(stop),
         }
-        let output = self.transformed(task.output.as_ref(), output)?;
-        if let Some(export) = &task.export {
-            self.set("$output", output.clone());
-            let context = self.evaluate(export, &output)?;
-            self.set("$context", context);
-        }
-        self.engine.completed(path, &output)?;
-        Ok((output, left))
     }
 
-    /// What a task does. Gives what comes after it: what it says itself, or a switch in it, or a task in it that ends everything.
-    fn work(&mut self, task: &Task, input: Value, path: &str) -> Result<(Value, Then), Break> {
-        let then = task.then.clone();
-        let (output, left) = match &task.kind {
-            TaskKind::Set(template) => (self.evaluate(template, &input)?, Then::Continue),
-            TaskKind::Http(call) => (self.http(call, &input, path)?, Then::Continue),
-            TaskKind::Agent(call) => (self.agent(call, &input, path)?, Then::Continue),
-            TaskKind::Raise(error) => return Err(self.raised(error, &input)?.into()),
+    /// Runs the parts of a task in the order that the language prescribes.
+    async fn inside(&mut self, task: &Task, raw: Value, path: &str) -> Result<Left, Break> {
+        if let Some(condition) = &task.condition
+            && !self.holds(condition, &raw).await?
+        {
+            self.shared.observer.skipped(path)?;
+            return Ok((raw, Then::Continue));
+        }
+        let input = self.transformed(task.input.as_ref(), raw).await?;
+        self.set("$input", input.clone());
+        let (output, inner) = self.work(task, input, path).await?;
+        let (then, is_ended_inside) = match inner {
+            Inner::End => (Then::End, true),
+            Inner::Case(then) => (then, false),
+            Inner::Done => (task.then.clone(), false),
+        };
+        // The workflow ends with the output of the task that says so, whatever contains it.
+        if is_ended_inside || then == Then::End && self.shared.revision <= UNRECORDED_REVISION {
+            self.shared.observer.completed(path, &output)?;
+            return Ok((output, then));
+        }
+        if let Some(described) = self.names.get_mut("$task") {
+            Arc::make_mut(described)["output"] = output.clone();
+        }
+        let output = self.transformed(task.output.as_ref(), output).await?;
+        if let Some(export) = &task.export {
+            self.set("$output", output.clone());
+            let context = self.evaluate(export, &output).await?;
+            self.set("$context", context);
+        }
+        self.shared.observer.completed(path, &output)?;
+        Ok((output, then))
+    }
+
+    /// Does what the kind of a task says.
+    async fn work(&mut self, task: &Task, input: Value, path: &str) -> Result<(Value, Inner), Break> {
+        let (output, then) = match &task.kind {
+            TaskKind::Set(template) => (self.evaluate(template, &input).await?, Then::Continue),
+            TaskKind::Http(call) => (self.http(call, &input, path).await?, Then::Continue),
+            TaskKind::Agent(call) => (self.agent(call, &input, path).await?, Then::Continue),
+            TaskKind::Raise(error) => return Err(self.raised(error, &input).await?.into()),
             TaskKind::Wait(wait) => {
-                self.wait(wait, &input, path)?;
+                self.wait(wait, &input, path).await?;
                 (input, Then::Continue)
             }
             TaskKind::Switch(cases) => {
                 for case in cases {
                     let applies = match &case.when {
-                        Some(when) => self.holds(when, &input)?,
+                        Some(when) => self.holds(when, &input).await?,
                         None => true,
                     };
                     if applies {
-                        self.engine.branched(path, &case.name)?;
-                        return Ok((input, case.then.clone()));
+                        self.shared.observer.branched(path, &case.name)?;
+                        return Ok((input, Inner::Case(case.then.clone())));
                     }
                 }
                 (input, Then::Continue)
             }
-            TaskKind::Do(tasks) => self.list(tasks, input, &format!("{path}/do"))?,
-            TaskKind::For(each) => self.for_each(each, input, path)?,
-            TaskKind::Try(tried) => self.try_(tried, &input, path)?,
+            TaskKind::Do(tasks) => self.list(tasks, input, &format!("{path}/do")).await?,
+            TaskKind::For(each) => self.for_each(each, input, path).await?,
+            TaskKind::Fork(fork) => self.fork(fork, &input, path).await?,
+            TaskKind::Try(tried) => self.try_(tried, &input, path).await?,
         };
-        // Whoever leaves a list by `exit` has left this task, and no more than that.
-        Ok((output, if left == Then::End { left } else { then }))
+        // A list that was left by `exit` ends its task and nothing more.
+        Ok((output, if then == Then::End { Inner::End } else { Inner::Done }))
     }
 
-    fn wait(&mut self, wait: &Wait, input: &Value, path: &str) -> Result<(), Break> {
+    async fn wait(&mut self, wait: &Wait, input: &Value, path: &str) -> Result<(), Break> {
         let length = match wait {
             Wait::For(length) => *length,
             Wait::Computed(template) => {
-                let value = self.evaluate(template, input)?;
+                let value = self.evaluate(template, input).await?;
                 super::duration::read(&value).map_err(Fault::validation)?
             }
         };
-        let waited = self.engine.wait(path, length, self.deadline())?;
-        self.through(waited)
+        let waited = self.shared.effects.wait(path, length, self.deadline()).await?;
+        self.elapsed(waited)
     }
 
     fn set(&mut self, name: &str, value: Value) {
-        self.names.insert(name.to_owned(), value);
+        self.names.insert(name.to_owned(), Arc::new(value));
     }
 
-    fn transformed(&mut self, template: Option<&Template>, value: Value) -> Result<Value, Break> {
+    /// Gives a variable back the value it had before.
+    fn restore(&mut self, name: &str, value: Option<Arc<Value>>) {
+        match value {
+            Some(value) => drop(self.names.insert(name.to_owned(), value)),
+            None => drop(self.names.remove(name)),
+        }
+    }
+
+    async fn transformed(&self, template: Option<&Template>, value: Value) -> Result<Value, Break> {
         match template {
-            Some(template) => self.evaluate(template, &value),
+            Some(template) => self.evaluate(template, &value).await,
             None => Ok(value),
         }
     }
 
-    fn evaluate(&self, template: &Template, input: &Value) -> Result<Value, Break> {
-        for secret in template.expressions().into_iter().flat_map(|expr| expr.program.secrets()) {
-            if !self.secrets.contains_key(secret) {
-                return Err(Fault::authorization(format!(
-                    "the workflow-runner is not told the secret {secret}: list it in `[workflow-runner] environment` of config.toml, and restart the server with it set"
-                ))
-                .into());
-            }
+    async fn evaluate(&self, template: &Template, input: &Value) -> Result<Value, Break> {
+        if let Template::Literal(value) = template {
+            return Ok(value.clone());
         }
-        template.evaluate(input, &self.names).map_err(|error| Fault::expression(error).into())
+        let expressions = template.expressions().into_iter().cloned().collect();
+        let values = self.values(expressions, input).await?;
+        Ok(template.filled(&mut values.into_iter()))
     }
 
-    /// Whether a condition holds: as in jq, everything but false and null does.
-    fn holds(&self, condition: &Expr, input: &Value) -> Result<bool, Break> {
-        let value = condition.evaluate(input, &self.names).map_err(Fault::expression)?;
-        Ok(!matches!(value, Value::Null | Value::Bool(false)))
+    /// Whether a condition holds: as in jq, every value but false and null does.
+    async fn holds(&self, condition: &Expr, input: &Value) -> Result<bool, Break> {
+        let values = self.values(vec![condition.clone()], input).await?;
+        Ok(!matches!(values.first(), None | Some(Value::Null | Value::Bool(false))))
     }
+
+    async fn values(&self, expressions: Vec<Expr>, input: &Value) -> Result<Vec<Value>, Break> {
+        let evaluation = Evaluation::new(expressions, input, &self.names);
+        self.shared.effects.evaluate(evaluation).await.map_err(|error| Fault::expression(error).into())
+    }
+}
+
+/// How the work of a task ended, apart from its output.
+enum Inner {
+    /// The task's own `then` applies.
+    Done,
+    /// A case of a switch says what follows.
+    Case(Then),
+    /// A task inside ended the workflow.
+    End,
 }

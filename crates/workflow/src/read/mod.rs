@@ -11,6 +11,7 @@ mod task;
 
 use super::model::{ErrorTemplate, Retry, Task, Workflow};
 use crate::problem::Problem;
+use crate::template::Template;
 use node::Node;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +50,19 @@ pub(super) fn read(spec: &Value) -> Result<Workflow, Vec<Problem>> {
         Some(workflow) if reader.problems.is_empty() => Ok(workflow),
         _ => Err(reader.problems),
     }
+}
+
+/// Reads a template of an effect, which may name `locals` and `secrets`. To be called on a deep stack.
+///
+/// # Errors
+/// Every problem that was found; the places are pointers into the template.
+pub(super) fn secret_template(
+    source: &Value,
+    locals: Vec<String>,
+    secrets: Vec<String>,
+) -> Result<Template, Vec<Problem>> {
+    let mut reader = Reader { locals, secrets, may_name_secrets: true, ..Reader::default() };
+    reader.template(&Node { path: String::new(), value: source }).ok_or(reader.problems)
 }
 
 impl Reader {

@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use super::{DEEPEST, MOST_TASKS, Reader};
-use crate::model::{Case, ForEach, Task, TaskKind, Then, Try, Wait};
+use crate::model::{Case, ForEach, Fork, Task, TaskKind, Then, Try, Wait};
 use crate::pointer::escape;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 const COMMON: [&str; 7] = ["if", "input", "output", "export", "timeout", "then", "metadata"];
 
 /// What says what a task does, with the keys that come with it. `for` has a `do` too, so it stands first.
-const KINDS: [(&str, &[&str]); 8] = [
+const KINDS: [(&str, &[&str]); 9] = [
     ("for", &["for", "while", "do"]),
     ("set", &["set"]),
     ("call", &["call", "with"]),
     ("switch", &["switch"]),
+    ("fork", &["fork"]),
     ("try", &["try", "catch"]),
     ("raise", &["raise"]),
     ("wait", &["wait"]),
@@ -23,19 +24,26 @@ const KINDS: [(&str, &[&str]); 8] = [
 ];
 
 /// What the language has besides.
-const REFUSED: [(&str, &str); 4] = [
-    ("fork", "tasks are done one after the other"),
+const REFUSED: [(&str, &str); 3] = [
     ("listen", "a workflow hears of nothing but the answers to its calls"),
     ("emit", "there is nobody who would hear of it; `call: http` tells somebody"),
     ("run", "`call: http` and `call: agent` are what a workflow can do outside of itself"),
 ];
 
+/// Largest number of branches of a `fork`.
+const MAX_BRANCHES: usize = 100;
+
 /// The variables that tasks cannot give a name to.
 const TAKEN: [&str; 7] = ["context", "input", "output", "secrets", "task", "workflow", "runtime"];
 
 impl Reader {
-    /// A list of tasks; `reference` is its pointer in the workflow.
+    /// Reads a list of tasks that run in order; `reference` is its pointer in the workflow.
     pub(super) fn list(&mut self, node: &Node<'_>, reference: &str) -> Option<Vec<Task>> {
+        self.tasks(node, reference, true)
+    }
+
+    /// Reads a list of tasks. Only where they run in order can `then` name one of them.
+    fn tasks(&mut self, node: &Node<'_>, reference: &str, are_in_order: bool) -> Option<Vec<Task>> {
         if node.value.as_array().is_none_or(Vec::is_empty) {
             self.wrong(&node.path, "tasks are a list that is not empty: `- name: {…}`");
             return None;
@@ -53,6 +61,9 @@ impl Reader {
                 self.wrong(&task.path, format!("there is a task `{name}` in this list already"));
             }
             named.push((place, name, task));
+        }
+        if !are_in_order {
+            places.clear();
         }
         self.depth += 1;
         let mut tasks = Vec::new();
@@ -105,6 +116,7 @@ impl Reader {
             "call" => self.call(node),
             "switch" => self.switch(&node.get("switch")?, places),
             "for" => self.for_each(node, &reference),
+            "fork" => self.fork(&node.get("fork")?, &reference),
             "try" => self.try_(node, &reference),
             "raise" => self.raise(&node.get("raise")?),
             "wait" => self.wait(&node.get("wait")?),
@@ -196,6 +208,24 @@ impl Reader {
             None => None,
         };
         Some(TaskKind::For(Box::new(ForEach { each, at, items: items?, condition, tasks: tasks? })))
+    }
+
+    fn fork(&mut self, node: &Node<'_>, reference: &str) -> Option<TaskKind> {
+        self.object(node, "`fork`", &["branches", "compete"], &[])?;
+        let branches =
+            self.needed(node, "branches", "`branches` is missing: the tasks that run at the same time")?;
+        if branches.items().len() > MAX_BRANCHES {
+            self.wrong(&branches.path, format!("too many branches: at most {MAX_BRANCHES} are allowed"));
+        }
+        let compete = node.get("compete").is_some_and(|compete| {
+            let value = compete.value.as_bool();
+            if value.is_none() {
+                self.wrong(&compete.path, "invalid `compete`: expected true or false");
+            }
+            value.unwrap_or(false)
+        });
+        let branches = self.tasks(&branches, &format!("{reference}/fork/branches"), false)?;
+        Some(TaskKind::Fork(Fork { branches, compete }))
     }
 
     /// The name of a variable that a task gives a value to, with its `$`.

@@ -39,6 +39,7 @@ fn everything_that_is_supported_is_read() {
             "limit": {"attempt": {"count": 3, "duration": {"seconds": 1}}, "duration": {"minutes": 1}}}}}},
         {"pause": {"wait": {"seconds": 1}, "then": "nested", "metadata": {"anything": true}}},
         {"computed": {"wait": "${ {seconds: .n} }"}},
+        {"both": {"fork": {"compete": true, "branches": [{"a": {"set": {}, "then": "exit"}}, {"b": {"do": [{"in": {"set": {}}}]}}]}}},
         {"nested": {"do": [{"in": {"set": {}, "timeout": "short"}}], "input": {"from": ".a"}, "output": {"as": {"x": "${ . }"}}}}
     ]));
     spec["input"] = json!({"from": ". + {n: 1}"});
@@ -56,15 +57,14 @@ fn everything_that_is_supported_is_read() {
     let words: Vec<_> = workflow.tasks.iter().map(|task| task.kind.word()).collect();
     assert_eq!(
         words,
-        ["set", "call http", "call agent", "switch", "for", "try", "try", "wait", "wait", "do"]
+        ["set", "call http", "call agent", "switch", "for", "try", "try", "wait", "wait", "fork", "do"]
     );
-    assert_eq!(workflow.tasks[7].then, super::super::model::Then::Task(9));
+    assert_eq!(workflow.tasks[7].then, super::super::model::Then::Task(10));
 }
 
 #[test]
 fn what_the_language_has_and_we_do_not_is_refused_by_name_and_place() {
     let refused = [
-        (task(&json!({"fork": {"branches": []}})), "/spec/do/0/one/fork", "`fork` is not supported"),
         (task(&json!({"listen": {"to": {}}})), "/spec/do/0/one/listen", "`listen` is not supported"),
         (task(&json!({"emit": {"event": {}}})), "/spec/do/0/one/emit", "`emit` is not supported"),
         (task(&json!({"run": {"shell": {"command": "x"}}})), "/spec/do/0/one/run", "`run` is not supported"),
@@ -213,4 +213,33 @@ fn there_is_an_end_to_depth_and_number() {
     assert!(problems(&task(&deep)).iter().any(|one| one.message.contains("nested")));
     let many: Vec<_> = (0..=MOST_TASKS).map(|n| json!({ format!("t{n}"): {"set": {}} })).collect();
     assert!(problems(&flow(&json!(many))).iter().any(|one| one.message.contains("at most")));
+}
+
+#[test]
+fn mistakes_in_branches_are_named_where_they_are() {
+    for (spec, path, words) in [
+        (task(&json!({"fork": {"compete": true}})), "/spec/do/0/one/fork", "`branches` is missing"),
+        (task(&json!({"fork": {"branches": []}})), "/spec/do/0/one/fork/branches", "not empty"),
+        (
+            task(&json!({"fork": {"branches": [{"a": {"set": {}}}], "compete": 1}})),
+            "/spec/do/0/one/fork/compete",
+            "expected true or false",
+        ),
+        (
+            task(&json!({"fork": {"branches": [{"a": {"set": {}}}, {"b": {"set": {}, "then": "a"}}]}})),
+            "/spec/do/0/one/fork/branches/1/b/then",
+            "no task `a` here",
+        ),
+        (
+            task(
+                &json!({"fork": {"branches": (0..101).map(|n| json!({format!("b{n}"): {"set": {}}})).collect::<Vec<_>>()}}),
+            ),
+            "/spec/do/0/one/fork/branches",
+            "at most 100",
+        ),
+    ] {
+        let found = problems(&spec);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].path == path && found[0].message.contains(words), "{found:?}");
+    }
 }
