@@ -223,6 +223,51 @@ fn many_run_at_once_and_none_waits_for_another() {
 }
 
 #[test]
+fn branches_of_a_fork_are_under_way_at_once_and_continue_after_a_kill() {
+    let (server, world) = (Server::brisk(), World::echo());
+    let runner = Runner::start(&server);
+    let branch = |name: &str| {
+        let task = |method, step: &str| request(method, &world, &format!("/{step}/{name}"));
+        json!({name: {"do": [{"first": task("post", "first")}, {"hold": task("get", "hold")}, {"last": task("post", "last")}]}})
+    };
+    let spec = flow(
+        json!([{"both": {"fork": {"branches": [branch("a"), branch("b")]}}}, {"then": {"set": {"all": "${ . }"}}}]),
+    );
+    let id = begin(&server, &spec, &json!({}));
+    world.wait_for("/hold/a", 1);
+    world.wait_for("/hold/b", 1);
+    runner.kill();
+    let _next = Runner::start(&server);
+    world.wait_for("/hold/a", 2);
+    world.wait_for("/hold/b", 2);
+    world.open();
+    assert_eq!(completed(&server, &id), json!({"all": [{"target": "/last/a"}, {"target": "/last/b"}]}));
+    for target in ["/first/a", "/first/b", "/last/a", "/last/b"] {
+        assert_eq!(world.count(target), 1, "{target}");
+    }
+}
+
+#[test]
+fn an_agent_that_loses_a_race_is_cancelled() {
+    let (server, world) = (Server::patient(), World::echo());
+    server.agent("hello");
+    let _runner = Runner::start(&server);
+    let branches = json!([
+        {"ask": {"call": "agent", "with": {"agent": "hello", "message": "hi"}}},
+        {"hold": request("get", &world, "/hold")},
+    ]);
+    let race = json!({"fork": {"compete": true, "branches": branches}});
+    // The end of the workflow would cancel the agent as well.
+    let spec = flow(json!([{"race": race}, {"wait": {"wait": {"days": 1}}}]));
+    let id = begin(&server, &spec, &json!({}));
+    let child = server.lease(&server.worker(1), AGENT, 30_000).expect("it is asked");
+    world.open();
+    assert_eq!(wait_for_event(&server, &id, "branch")["data"]["case"], "hold");
+    wait_for_event(&server, text(&child["execution"], "id"), "cancel.requested");
+    assert_eq!(server.get(&format!("/v1/executions/{id}"))["phase"], "IN_PROGRESS");
+}
+
+#[test]
 fn a_runner_that_is_asked_to_end_gives_back_what_it_has() {
     let (server, world) = (Server::patient(), World::echo());
     let spec = flow(json!([

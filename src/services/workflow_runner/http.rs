@@ -1,160 +1,164 @@
-//! Requests to the world.
+//! HTTP requests of workflows. Connections are kept alive.
 //!
-//! Redirects are followed here and not by the library: what the author of a workflow put into headers is for the host it was
-//! written for, and goes to no other.
+//! Redirects are followed here and not by the library: the headers that an author wrote are for the host they were written for, and are
+//! sent to no other.
 
 use crate::workflow::effect::HttpRequest;
 use crate::workflow::engine::Outcome;
 use crate::workflow::fault::Fault;
 use crate::workflow::model::HttpOutput;
 use ct_codecs::{Base64, Encoder};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, Response, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::{Map, Value, json};
-use std::io::Read;
+use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use ureq::http::{HeaderMap, Request, Response, Uri, header};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body, SendBody};
+use std::time::Duration;
+use stigmer_protocol::report::chain;
 
-/// The longest answer, in bytes.
-const MOST: u64 = 1024 * 1024;
+/// Largest response, in bytes.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// So many redirects are followed.
-const REDIRECTS: u32 = 10;
+/// Largest number of redirects that are followed.
+const MAX_REDIRECTS: u32 = 10;
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Longest time in which a connection is established.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Headers that are for the first host only, whatever they hold.
-const PRIVATE: [header::HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+/// Idle connections are closed after this time: many servers close theirs after five seconds, and a request must not meet that.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Whom we trust: whom the system trusts.
-pub(super) fn tls() -> TlsConfig {
-    // A certificate of the system that cannot be read is one less to trust, and no reason to give up.
-    let system = rustls_native_certs::load_native_certs().certs;
-    let all = system.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned());
-    TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(all.collect())))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build()
-}
+/// Largest number of idle connections to one host.
+const MAX_IDLE_PER_HOST: usize = 32;
 
-/// Why there is no answer that can be used.
-enum Trouble {
-    Fault(Fault),
-    Late,
-}
+/// Headers of a request that are never shown.
+const PRIVATE: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
 
-impl From<Fault> for Trouble {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+/// Client for the requests of workflows.
+pub(super) struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl HttpClient {
+    /// Trusts the certificates that the system trusts.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut roots = rustls::RootCertStore::empty();
+        // A certificate of the system that cannot be read is not trusted, and no reason to trust none.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+            .build(connector);
+        Ok(Self(client))
     }
-}
 
-/// Sends a request, and gives what is asked for of the answer. It may take so long; whether that is the deadline of a task, says
-/// `is_deadline`.
-pub(super) fn send(request: &HttpRequest, tls: TlsConfig, limit: Duration, is_deadline: bool) -> Outcome {
-    match attempt(request, tls, Instant::now() + limit) {
-        Ok(value) => Outcome::Done(value),
-        Err(Trouble::Fault(fault)) => Outcome::Failed(fault),
-        Err(Trouble::Late) if is_deadline => Outcome::TimedOut,
-        Err(Trouble::Late) => {
-            let words = format!("there was no answer within {} s", limit.as_secs());
-            Outcome::Failed(Fault::communication(504, "No Answer", words))
+    /// Sends a request and returns the requested part of the response. It may take `limit`, unless the task has a deadline of its own.
+    pub(super) async fn send(&self, request: &HttpRequest, limit: Duration, has_deadline: bool) -> Outcome {
+        let attempt = self.attempt(request);
+        let result = if has_deadline {
+            attempt.await
+        } else {
+            tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
+                let words = format!("no response within {} s", limit.as_secs());
+                Err(Fault::communication(504, "No Response", words))
+            })
+        };
+        match result {
+            Ok(value) => Outcome::Done(value),
+            Err(fault) => Outcome::Failed(fault),
         }
     }
-}
 
-fn attempt(request: &HttpRequest, tls: TlsConfig, deadline: Instant) -> Result<Value, Trouble> {
-    let agent: Agent = Agent::config_builder()
-        .http_status_as_error(false)
-        .tls_config(tls)
-        .user_agent(format!("stigmer/{}", crate::VERSION))
-        .proxy(None)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .timeout_connect(Some(CONNECT))
-        .build()
-        .into();
-    let mut current = request.clone();
-    let mut followed = 0;
-    loop {
-        let (mut response, uri) = ask(&agent, &current, deadline)?;
-        let status = response.status();
-        let place = response.headers().get(header::LOCATION).and_then(|place| place.to_str().ok());
-        if request.redirect
-            && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-            && let Some(place) = place
-        {
-            followed += 1;
-            if followed > REDIRECTS {
-                let words = format!("more than {REDIRECTS} redirects");
-                return Err(Fault::communication(508, "Too Many Redirects", words).into());
+    async fn attempt(&self, request: &HttpRequest) -> Result<Value, Fault> {
+        let mut current = request.clone();
+        let mut followed = 0;
+        loop {
+            let (response, uri) = self.exchange(&current).await?;
+            let status = response.status();
+            let place = response.headers().get(header::LOCATION).and_then(|place| place.to_str().ok());
+            if request.redirect
+                && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+                && let Some(place) = place
+            {
+                followed += 1;
+                if followed > MAX_REDIRECTS {
+                    let words = format!("more than {MAX_REDIRECTS} redirects");
+                    return Err(Fault::communication(508, "Too Many Redirects", words));
+                }
+                current = redirected(&current, &uri, place, status.as_u16())?;
+                continue;
             }
-            current = redirected(&current, &uri, place, status.as_u16())?;
-            continue;
+            let is_good = status.is_success() || request.redirect && status.is_redirection();
+            let (parts, body) = response.into_parts();
+            let bytes = read(body).await?;
+            if !is_good {
+                let said = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
+                let words = format!("{} {uri} answers {status}: {}", current.method, said.trim());
+                let title = status.canonical_reason().unwrap_or("Refused");
+                return Err(Fault::communication(u64::from(status.as_u16()), title, words));
+            }
+            return given(request, &uri, status.as_u16(), &parts.headers, &bytes);
         }
-        let is_good = status.is_success() || request.redirect && status.is_redirection();
-        let bytes = read(&mut response, deadline)?;
-        if !is_good {
-            let said = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
-            let words = format!("{} {uri} answers {status}: {}", current.method, said.trim());
-            let title = status.canonical_reason().unwrap_or("Refused");
-            return Err(Fault::communication(u64::from(status.as_u16()), title, words).into());
+    }
+
+    async fn exchange(&self, request: &HttpRequest) -> Result<(Response<Incoming>, Uri), Fault> {
+        let uri: Uri =
+            request.uri.parse().map_err(|error| Fault::validation(format!("invalid endpoint: {error}")))?;
+        let outgoing = outgoing(request, &uri)?;
+        match self.0.request(outgoing).await {
+            Ok(response) => Ok((response, uri)),
+            Err(error) => {
+                let words = format!("{} {}: {}", request.method, host(&uri), chain(&error));
+                Err(Fault::communication(503, "Not Reached", words))
+            }
         }
-        return given(request, &uri, &response, &bytes).map_err(Trouble::Fault);
     }
 }
 
-fn ask(agent: &Agent, request: &HttpRequest, deadline: Instant) -> Result<(Response<Body>, Uri), Trouble> {
-    let uri: Uri = request
-        .uri
-        .parse()
-        .map_err(|error| Fault::validation(format!("the endpoint is no address: {error}")))?;
+/// The request as it is sent.
+fn outgoing(request: &HttpRequest, uri: &Uri) -> Result<Request<Full<Bytes>>, Fault> {
     let mut builder = Request::builder().method(request.method.as_str()).uri(uri.clone());
     for (name, value) in &request.headers {
         builder = builder.header(name.as_str(), value.as_str());
     }
-    let body = request
-        .body
-        .as_ref()
-        .map_or_else(SendBody::none, |body| SendBody::from_owned_reader(std::io::Cursor::new(body.clone())));
-    if let Some(body) = &request.body {
-        builder = builder.header(header::CONTENT_LENGTH, body.len());
-    }
-    let built = builder
+    let body = request.body.clone().map(Full::from).unwrap_or_default();
+    let mut outgoing = builder
         .body(body)
-        .map_err(|error| Fault::validation(format!("a header of the request means nothing: {error}")))?;
-    let left = left(deadline)?;
-    let built = agent.configure_request(built).timeout_global(Some(left)).build();
-    match agent.run(built) {
-        Ok(response) => Ok((response, uri)),
-        Err(ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve))
-            if Instant::now() < deadline =>
-        {
-            let words = format!("{} cannot be reached within {} s", host(&uri), CONNECT.as_secs());
-            Err(Fault::communication(503, "Not Reached", words).into())
-        }
-        Err(ureq::Error::Timeout(_)) => Err(Trouble::Late),
-        Err(error) => {
-            let words = format!("{} {}: {error}", request.method, host(&uri));
-            Err(Fault::communication(503, "Not Reached", words).into())
-        }
-    }
+        .map_err(|error| Fault::validation(format!("invalid header of the request: {error}")))?;
+    let headers = outgoing.headers_mut();
+    headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    let agent = HeaderValue::from_static(concat!("stigmer/", env!("CARGO_PKG_VERSION")));
+    headers.entry(header::USER_AGENT).or_insert(agent);
+    Ok(outgoing)
 }
 
-fn left(deadline: Instant) -> Result<Duration, Trouble> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(Trouble::Late) } else { Ok(left) }
-}
-
-/// An address without what may be secret in it.
+/// The part of a URL that holds no secret.
 fn host(uri: &Uri) -> String {
     let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default())
 }
 
-/// The request that a redirect asks for.
+/// The request that follows a redirect.
 fn redirected(request: &HttpRequest, from: &Uri, place: &str, status: u16) -> Result<HttpRequest, Fault> {
     let wrong = |words: &str| Fault::communication(502, "Bad Redirect", words);
     let to = if place.starts_with("http://") || place.starts_with("https://") {
@@ -164,18 +168,18 @@ fn redirected(request: &HttpRequest, from: &Uri, place: &str, status: u16) -> Re
     } else if place.starts_with('/') {
         format!("{}{place}", host(from))
     } else if place.contains("://") {
-        return Err(wrong("it leads to something that is not HTTP"));
+        return Err(wrong("the redirect leads to a scheme other than HTTP"));
     } else {
         let directory = from.path().rsplit_once('/').map_or("", |(directory, _)| directory);
         format!("{}{directory}/{place}", host(from))
     };
-    let uri: Uri = to.parse().map_err(|_| wrong("it leads to no address"))?;
+    let uri: Uri = to.parse().map_err(|_| wrong("the redirect leads to an invalid URL"))?;
     if from.scheme_str() == Some("https") && uri.scheme_str() != Some("https") {
-        return Err(wrong("it leads from a private connection to one that is not"));
+        return Err(wrong("the redirect leads from https to http"));
     }
     let mut next = request.clone();
     next.uri = to;
-    // As every client does it: only 307 and 308 ask for the same once more.
+    // As all clients do: only 307 and 308 keep method and body.
     if status == 303 && next.method != "HEAD" || matches!(status, 301 | 302) && next.method == "POST" {
         "GET".clone_into(&mut next.method);
         next.body = None;
@@ -190,27 +194,31 @@ fn redirected(request: &HttpRequest, from: &Uri, place: &str, status: u16) -> Re
     Ok(next)
 }
 
-fn read(response: &mut Response<Body>, deadline: Instant) -> Result<Vec<u8>, Trouble> {
-    let mut bytes = Vec::new();
-    let reader = response.body_mut().as_reader();
-    match reader.take(MOST + 1).read_to_end(&mut bytes) {
-        Ok(_) if bytes.len() as u64 > MOST => {
-            let words = format!("the answer has more than {MOST} bytes");
-            Err(Fault::communication(502, "Too Long", words).into())
+async fn read(body: Incoming) -> Result<Bytes, Fault> {
+    match Limited::new(body, MAX_RESPONSE_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let words = format!("the response has more than {MAX_RESPONSE_BYTES} bytes");
+            Err(Fault::communication(502, "Too Long", words))
         }
-        Ok(_) => Ok(bytes),
-        Err(_) if Instant::now() >= deadline => Err(Trouble::Late),
         Err(error) => {
-            Err(Fault::communication(502, "Broken Off", format!("the answer broke off: {error}")).into())
+            let words = format!("the response ended early: {}", chain(&*error));
+            Err(Fault::communication(502, "Broken Off", words))
         }
     }
 }
 
-fn given(request: &HttpRequest, uri: &Uri, response: &Response<Body>, bytes: &[u8]) -> Result<Value, Fault> {
+fn given(
+    request: &HttpRequest,
+    uri: &Uri,
+    status: u16,
+    headers: &HeaderMap,
+    bytes: &[u8],
+) -> Result<Value, Fault> {
     if request.output == HttpOutput::Raw {
         return base64(bytes);
     }
-    let content = content(response.headers(), bytes)?;
+    let content = content(headers, bytes)?;
     if request.output == HttpOutput::Content {
         return Ok(content);
     }
@@ -224,8 +232,8 @@ fn given(request: &HttpRequest, uri: &Uri, response: &Response<Body>, bytes: &[u
             "uri": uri.to_string(),
             "headers": asked.collect::<Map<_, _>>(),
         },
-        "statusCode": response.status().as_u16(),
-        "headers": shown(response.headers()),
+        "statusCode": status,
+        "headers": shown(headers),
         "content": content,
     }))
 }
@@ -239,7 +247,7 @@ fn shown(headers: &HeaderMap) -> Value {
     Value::Object(map)
 }
 
-/// JSON as the value it is, text as text, nothing as null, everything else in base64.
+/// Content of a response: JSON as its value, text as text, nothing as null, everything else in base64.
 fn content(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Fault> {
     if bytes.is_empty() {
         return Ok(Value::Null);
@@ -251,7 +259,7 @@ fn content(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Fault> {
             Fault::communication(
                 502,
                 "Bad Content",
-                format!("the answer says that it is JSON and is none: {error}"),
+                format!("the response is declared as JSON and is not: {error}"),
             )
         });
     }
@@ -268,5 +276,5 @@ fn content(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Fault> {
 
 fn base64(bytes: &[u8]) -> Result<Value, Fault> {
     let text = Base64::encode_to_string(bytes);
-    text.map(Value::from).map_err(|error| Fault::runtime(format!("the answer cannot be kept: {error}")))
+    text.map(Value::from).map_err(|error| Fault::runtime(format!("cannot encode the response: {error}")))
 }
