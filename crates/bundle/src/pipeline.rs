@@ -303,7 +303,7 @@ fn into_inner<T>(mutex: Mutex<T>) -> T {
 impl<S: Sink> Work<'_, S> {
     /// Contents without bytes are in no frame.
     fn finish_empty_contents(&self) {
-        for (index, content) in self.contents.iter().enumerate().filter(|(_, content)| content.len() == 0) {
+        for (index, _) in self.contents.iter().enumerate().filter(|(_, content)| content.len() == 0) {
             if let Err(failure) = self.finish(index, &blake3::Hasher::new()) {
                 return self.fail(failure);
             }

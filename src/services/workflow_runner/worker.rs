@@ -6,13 +6,16 @@ use super::{LEASE_WAIT, MAX_EXECUTIONS, RETRY_INTERVAL, execution};
 use crate::services::{ServiceError, role};
 use std::rc::Rc;
 use std::time::Duration;
-use stigmer_protocol::api::leases::{LeaseRequest, Leased};
+use stigmer_protocol::api::leases::{LeaseRequest, LeasedList};
 use stigmer_protocol::api::status::WorkerState;
 use stigmer_protocol::api::workers::{Empty, Registered, Registration, WorkerHeartbeat};
 use stigmer_protocol::{Kind, WorkerId};
 
 /// Name under which the worker registers.
 const KIND: &str = "workflow-runner";
+
+/// Most executions taken with one request: each comes with its definition and its journal.
+const MAX_LEASES: u32 = 16;
 
 /// A worker that registers and sends heartbeats.
 pub(super) struct Worker {
@@ -96,13 +99,14 @@ impl Worker {
 
 /// Takes executions while there is room for them, until the worker shuts down.
 pub(super) async fn lease(shared: Rc<Shared>) {
-    while let Some((id, _)) = shared.room(MAX_EXECUTIONS).await {
+    while let Some((id, room)) = shared.room(MAX_EXECUTIONS).await {
         let wait_ms = u64::try_from(LEASE_WAIT.as_millis()).unwrap_or(u64::MAX);
-        let body = LeaseRequest { kinds: vec![Kind::Workflow], wait_ms };
+        let max = u32::try_from(room).unwrap_or(u32::MAX).min(MAX_LEASES);
+        let body = LeaseRequest { kinds: vec![Kind::Workflow], wait_ms, max: Some(max) };
         let path = format!("/v1/workers/{id}/lease");
-        match shared.server.post::<Option<Leased>>(&path, &body, LEASE_WAIT + WRITE_TIMEOUT).await {
+        match shared.server.post::<Option<LeasedList>>(&path, &body, LEASE_WAIT + WRITE_TIMEOUT).await {
             Answer::Accepted(leased) => {
-                if let Some(leased) = leased {
+                for leased in leased.into_iter().flat_map(|list| list.leases) {
                     execution::begin(&shared, leased);
                 }
             }
