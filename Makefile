@@ -14,11 +14,11 @@ endef
 ifdef STATIC
 HOST_EXE := build/static/stigmer
 else
-HOST_EXE = target/$(PROFILE)/stigmer
+HOST_EXE = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/stigmer
 endif
-# Cargo's profile for the executable: `release` is what ships, `quick` compiles in a part of the time (Cargo.toml says how they differ).
+# Cargo's profile for the executable: `release` is what ships. The tests pack the one that cargo builds for them anyway.
 PROFILE ?= release
-run test test-rust: PROFILE := quick
+test test-rust: PROFILE := dev
 TREE     := dist/agent-runner
 CARRIER  := dist/stigmer
 
@@ -43,7 +43,7 @@ ifdef STATIC
 	packaging/static.sh $(HOST_EXE)
 else
 	@echo '==> stigmer: $(PROFILE) build'
-	$(CARGO) build --profile $(PROFILE) --locked
+	$(CARGO) $(if $(filter dev,$(PROFILE)),test --workspace --no-run,build --profile $(PROFILE)) --locked
 endif
 
 # Packing compresses the whole tree and checks it, so it happens only when one of its two inputs is newer or another one.
