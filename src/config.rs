@@ -7,9 +7,9 @@ use crate::home::Home;
 use crate::model::Model;
 use serde::{Deserialize, Deserializer};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use stigmer_protocol::component::AgentRunnerSettings;
+use stigmer_protocol::component::{AgentRunnerSettings, ServerSettings};
 
 /// The configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -124,6 +124,9 @@ pub struct Server {
     /// `restart_pause = "500ms"`.
     #[serde(deserialize_with = "pause")]
     pub restart_pause: Duration,
+    /// How long an execution is kept after its end: `retention = "30d"`; without it, until somebody deletes it.
+    #[serde(deserialize_with = "retention")]
+    pub retention: Option<Duration>,
 }
 
 impl Default for Server {
@@ -134,6 +137,7 @@ impl Default for Server {
             start_timeout: Duration::from_secs(60),
             hang_timeout: Duration::from_secs(60),
             restart_pause: Duration::from_millis(500),
+            retention: None,
         }
     }
 }
@@ -205,6 +209,15 @@ impl Config {
             model: self.agent_runner.model.clone(),
         }
     }
+
+    /// Returns the settings of the server, as its config line has them. `workspaces` is the directory of the agents' workspaces.
+    pub fn server_settings(&self, workspaces: &Path) -> ServerSettings {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        ServerSettings {
+            retention_ms: self.server.retention.map(millis),
+            workspaces: Some(workspaces.display().to_string()),
+        }
+    }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -255,6 +268,17 @@ fn pause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Erro
     Err(serde::de::Error::custom("a pause is between `10ms` and `30s`"))
 }
 
+/// A shorter retention deletes executions before anybody has read their results.
+fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let retention = duration(deserializer)?;
+    if retention >= Duration::from_secs(60) {
+        return Ok(Some(retention));
+    }
+    Err(serde::de::Error::custom(
+        "a retention is at least `1m`; without it, executions are kept until they are deleted",
+    ))
+}
+
 fn is_limit(limit: Duration) -> bool {
     (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&limit)
 }
@@ -286,9 +310,16 @@ mod tests {
             "stop_timeout = 3",
             "hang_timeout = \"10ms\"",
             "restart_pause = \"0s\"",
+            "retention = \"59s\"",
+            "retention = 30",
         ] {
             assert!(read(&format!("[server]\n{senseless}\n")).is_err(), "{senseless}");
         }
+        assert_eq!(config.server.retention, None);
+        let config = read("[server]\nretention = \"30d\"\n").unwrap();
+        assert_eq!(config.server.retention, Some(Duration::from_secs(30 * 86_400)));
+        let settings = config.server_settings(Path::new("/w"));
+        assert_eq!((settings.retention_ms, settings.workspaces), (Some(30 * 86_400_000), Some("/w".into())));
         let config = read("[agent-runner]\nenvironment = [\"AWS_*\", \"MY_KEY\"]\n").unwrap();
         let wanted = |name: &str| config.agent_runner.environment.iter().any(|names| names.matches(name));
         assert!(wanted("AWS_REGION") && wanted("AWS_") && wanted("MY_KEY"));

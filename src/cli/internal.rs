@@ -245,7 +245,7 @@ fn component_config(
         work_dir: home.data().join(spec.name).display().to_string(),
         heartbeat_ms: HEARTBEAT_MS,
         environment: Environment::default(),
-        settings: (spec.settings)(settings),
+        settings: (spec.settings)(settings, home),
     }
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod apply;
 mod bundle;
 mod cache;
+mod confirm;
 mod doctor;
 mod exec;
 mod execution;

@@ -4,6 +4,7 @@
 //! [`crate::components::SHIPPED`]; a test passes its own.
 
 use crate::config::{Config, Names};
+use crate::home::Home;
 use crate::services::role::RoleFn;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -24,7 +25,7 @@ pub struct ComponentSpec {
     /// Relation to the API.
     pub contact: Contact,
     /// Settings on the config line, a JSON object that the component reads with a type of its own.
-    pub settings: fn(&Config) -> Value,
+    pub settings: fn(&Config, &Home) -> Value,
     /// Environment variables on the config line.
     pub environment: EnvironmentPolicy,
 }

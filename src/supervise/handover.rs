@@ -75,7 +75,7 @@ impl LaunchConfig {
             let launch = ComponentLaunch {
                 local: local.get(spec.name).map(|path| text(path)).transpose()?,
                 environment: environments.remove(spec.name).unwrap_or_default(),
-                settings: (spec.settings)(config),
+                settings: (spec.settings)(config, home),
             };
             launches.insert(spec.name.to_owned(), launch);
         }

@@ -57,6 +57,18 @@ pub struct AgentRunnerSettings {
     pub model: Option<Model>,
 }
 
+/// Settings of the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Time after its end that an execution is kept, in milliseconds; without it, executions are kept until somebody deletes them.
+    #[serde(default)]
+    pub retention_ms: Option<u64>,
+    /// Directory of the agents' workspaces, one for each execution, named by its id. Without it, none is removed.
+    #[serde(default)]
+    pub workspaces: Option<String>,
+}
+
 /// Settings of a component that has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -20,7 +20,7 @@ const FAKE_ROLE: ComponentSpec = ComponentSpec {
     needs: &["workflow-runner"],
     starts: Starts::Always,
     contact: Contact::None,
-    settings: |config| json!({"greeting": format!("{} executions", config.agent_runner.executions)}),
+    settings: |config, _| json!({"greeting": format!("{} executions", config.agent_runner.executions)}),
     environment: EnvironmentPolicy::Public,
 };
 
@@ -31,7 +31,7 @@ const FAKE_BUNDLED: ComponentSpec = ComponentSpec {
     needs: &["fake-role"],
     starts: Starts::Always,
     contact: Contact::None,
-    settings: |_| json!({}),
+    settings: |_, _| json!({}),
     environment: EnvironmentPolicy::Public,
 };
 
@@ -42,7 +42,7 @@ const FAKE_CONFIGURED: ComponentSpec = ComponentSpec {
     needs: &["stigmer-server"],
     starts: Starts::WhenConfigured(|config| config.agent_runner.executions == 9),
     contact: Contact::None,
-    settings: |_| json!({"greeting": "configured"}),
+    settings: |_, _| json!({"greeting": "configured"}),
     environment: EnvironmentPolicy::Public,
 };
 

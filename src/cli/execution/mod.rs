@@ -1,5 +1,6 @@
-//! `stigmer execution`: lists, shows, follows, cancels and resumes executions.
+//! `stigmer execution`: lists, shows, follows, cancels, resumes and deletes executions.
 
+mod delete;
 pub(super) mod printer;
 pub(super) mod watch;
 
@@ -52,6 +53,11 @@ enum Command {
     /// Retry an interrupted agent execution in the same session
     #[command(after_help = CODES)]
     Resume(ResumeArgs),
+    /// Delete executions that have ended, with their child executions and workspaces
+    Delete(delete::DeleteArgs),
+    /// Delete all executions that have ended, or only old ones
+    #[command(after_help = delete::PRUNE_NOTE)]
+    Prune(delete::PruneArgs),
 }
 
 /// Under the help of `stigmer execution logs`.
@@ -152,6 +158,8 @@ impl Args {
                 let execution = client.executions().resume(&id)?;
                 follow(client, &execution, following)
             }
+            Command::Delete(args) => args.run(&mut client),
+            Command::Prune(args) => args.run(&mut client),
         }
     }
 }

@@ -4,7 +4,9 @@ use super::{ApiError, Call, Client};
 use stigmer_protocol::ExecutionId;
 use stigmer_protocol::api::Execution;
 use stigmer_protocol::api::events::{EventPage, EventQuery};
-use stigmer_protocol::api::executions::{CreateExecution, ExecutionList, ExecutionQuery};
+use stigmer_protocol::api::executions::{
+    CreateExecution, ExecutionList, ExecutionQuery, PruneRequest, PruneResult,
+};
 use stigmer_protocol::api::workers::Empty;
 use ureq::http::Method;
 
@@ -37,6 +39,16 @@ impl Executions<'_> {
     /// Retries an interrupted execution of an agent in its session.
     pub fn resume(self, id: &ExecutionId) -> Result<Execution, ApiError> {
         self.0.call(&Call::new(Method::POST, &["executions", id, "resume"]).body(&Empty {})?)
+    }
+
+    /// Deletes an execution that has ended, and its child executions.
+    pub fn delete(self, id: &ExecutionId) -> Result<(), ApiError> {
+        self.0.call(&Call::new(Method::DELETE, &["executions", id]))
+    }
+
+    /// Deletes executions that have ended, or counts them. While the answer says that there are more, the request is to be repeated.
+    pub fn prune(self, request: &PruneRequest) -> Result<PruneResult, ApiError> {
+        self.0.call(&Call::new(Method::POST, &["executions", "prune"]).body(request)?)
     }
 
     /// Returns a page of an execution's journal.

@@ -7,6 +7,7 @@ mod refusal;
 mod registry;
 pub mod resources;
 mod store;
+mod workspaces;
 
 pub use refusal::Refusal;
 pub use store::{Store, StoreError};
@@ -18,8 +19,9 @@ use super::role::{self, StartedBy};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
-use stigmer_protocol::component::{ComponentConfig, NoSettings};
+use stigmer_protocol::component::{ComponentConfig, ServerSettings};
 
 /// The database, in the server's work directory.
 const DATABASE: &str = "stigmer.db";
@@ -32,11 +34,11 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 /// It listens before anything else: a port that cannot be had is found out while there is nothing to undo.
 pub fn run(config: &ComponentConfig, started_by: StartedBy) -> Result<(), ServiceError> {
     crate::platform::name_process(c"stigmer-server");
-    config.settings::<NoSettings>()?;
+    let settings: ServerSettings = config.settings()?;
     let address = config.server_address()?;
     let (listener, bound) = listen(address).map_err(|source| ServiceError::Listen { address, source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(config, started_by, listener, bound))
+    runtime.block_on(serve(config, settings, started_by, listener, bound))
 }
 
 fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -67,6 +69,7 @@ fn open(work_dir: &Path) -> Result<Store, ServiceError> {
 
 async fn serve(
     config: &ComponentConfig,
+    settings: ServerSettings,
     started_by: StartedBy,
     listener: TcpListener,
     bound: SocketAddr,
@@ -75,9 +78,13 @@ async fn serve(
     let work_dir = Path::new(&config.work_dir);
     crate::platform::create_private_dir(work_dir)?;
     let store = open(work_dir)?;
-    let app = api::share(config, store).await.map_err(|refusal| io::Error::other(refusal.to_string()))?;
-    let background =
-        [tokio::spawn(std::sync::Arc::clone(&app).sweep()), tokio::spawn(std::sync::Arc::clone(&app).wake())];
+    let app =
+        api::share(config, settings, store).await.map_err(|refusal| io::Error::other(refusal.to_string()))?;
+    let background = [
+        tokio::spawn(Arc::clone(&app).sweep()),
+        tokio::spawn(Arc::clone(&app).wake()),
+        tokio::spawn(Arc::clone(&app).tidy()),
+    ];
     let (ending, mut ended) = tokio::sync::watch::channel(false);
     let server = axum::serve(listener, api::router(&app)).with_graceful_shutdown(async move {
         // The sender's end would mean the same.

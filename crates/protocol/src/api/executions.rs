@@ -70,6 +70,34 @@ pub struct WaitQuery {
     pub wait_ms: Option<u64>,
 }
 
+/// Body of `POST /v1/executions/prune`: which ended executions are deleted, those that match everything that is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PruneRequest {
+    /// Only executions that ended at least this long ago, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than_ms: Option<u64>,
+    /// Keep this many executions, those that ended last; child executions do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u32>,
+    /// Delete nothing and answer what would be deleted.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Answer to `POST /v1/executions/prune`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PruneResult {
+    /// Number of executions that were deleted, or would be; child executions count.
+    pub executions: u64,
+    /// Number of events in their journals.
+    pub events: u64,
+    /// Identifiers of the first 1000 of them.
+    pub ids: Vec<ExecutionId>,
+    /// Whether there are more: one request deletes a limited number, and the same request again deletes the next ones.
+    pub more: bool,
+}
+
 /// Number of tokens that an execution has used, as its model providers count them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {

@@ -8,12 +8,13 @@ mod manager;
 mod unit;
 
 use super::{Output, stop};
+use crate::cli::confirm::confirm;
 use crate::cli::{Exit, Failure, Outcome};
 use crate::config::Config;
 use crate::home::Home;
 use crate::supervise::client::Manner;
 use manager::{Manager, Trouble};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -128,7 +129,11 @@ pub(super) fn install(home: &Home, args: &InstallArgs, output: Output) -> Outcom
         std::iter::once(manager.reload()).chain(steps.clone()).map(|step| step.text()).collect();
     output.note(format_args!("Then these commands are run:\n\n  {}\n", commands.join("\n  ")));
     if !args.yes {
-        confirm()?;
+        confirm(
+            "Install it?",
+            "nothing was installed",
+            "`--yes` installs it without asking, `--print` only shows it",
+        )?;
     }
     if changed {
         write(&path, &text)?;
@@ -252,22 +257,6 @@ fn remove_enabling_link(path: &Path) {
     let link = dir.join("default.target.wants").join(name);
     if std::fs::symlink_metadata(&link).is_ok_and(|meta| meta.is_symlink()) {
         let _ = fs_err::remove_file(link);
-    }
-}
-
-/// Asks the person at the terminal.
-fn confirm() -> Result<(), Failure> {
-    if !io::stdin().is_terminal() || !console::user_attended_stderr() {
-        return Err(Failure::new(Exit::Usage, "nothing was installed: there is no terminal to ask at")
-            .hint("`--yes` installs it without asking, `--print` only shows it"));
-    }
-    let _ = write!(io::stderr(), "Install it? [y/N] ");
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-        Ok(())
-    } else {
-        Err(Failure::new(Exit::Failed, "nothing was installed"))
     }
 }
 

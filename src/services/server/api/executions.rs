@@ -9,7 +9,9 @@ use axum::http::StatusCode;
 use std::time::Duration;
 use stigmer_protocol::ExecutionId;
 use stigmer_protocol::api::Execution;
-use stigmer_protocol::api::executions::{CreateExecution, ExecutionList, ExecutionQuery, WaitQuery};
+use stigmer_protocol::api::executions::{
+    CreateExecution, ExecutionList, ExecutionQuery, PruneRequest, PruneResult, WaitQuery,
+};
 
 /// How many executions are listed if nobody says.
 const LISTED: u32 = 50;
@@ -86,6 +88,30 @@ pub(super) async fn cancel(
         app.store.read(move |tx| journal::find(tx, &id)).await.map(Json)
     })
     .await
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path(id): Path<ExecutionId>,
+) -> Result<StatusCode, Refusal> {
+    to_its_end(async move {
+        loop {
+            let wanted = id.clone();
+            if app.store.write(move |tx| journal::delete(tx, &wanted)).await? {
+                break;
+            }
+        }
+        app.deleted.notify_one();
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+pub(super) async fn prune(
+    State(app): State<App>,
+    Body(request): Body<PruneRequest>,
+) -> Result<Json<PruneResult>, Refusal> {
+    to_its_end(async move { app.prune(request).await.map(Json) }).await
 }
 
 impl super::Shared {

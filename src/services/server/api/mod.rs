@@ -5,6 +5,7 @@ mod description;
 mod events;
 mod executions;
 mod extract;
+mod housekeeping;
 mod leases;
 mod resources;
 mod workers;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use stigmer_protocol::InstanceId;
 use stigmer_protocol::api::ProblemType;
 use stigmer_protocol::api::status::{Health, HealthStatus, ServerStatus};
-use stigmer_protocol::component::ComponentConfig;
+use stigmer_protocol::component::{ComponentConfig, ServerSettings};
 use stigmer_protocol::token::Token;
 use tokio::sync::Notify;
 
@@ -57,6 +58,9 @@ pub(super) struct Shared {
     work: Notify,
     /// An execution was suspended, so the next time to wake one may have come nearer.
     suspended: Notify,
+    /// Executions were deleted, so there may be workspaces to remove.
+    deleted: Notify,
+    settings: ServerSettings,
 }
 
 type App = Arc<Shared>;
@@ -126,7 +130,11 @@ impl Shared {
 }
 
 /// What the routes work on: the leases that stood when the last server ended begin anew.
-pub(super) async fn share(config: &ComponentConfig, store: Store) -> Result<App, Refusal> {
+pub(super) async fn share(
+    config: &ComponentConfig,
+    settings: ServerSettings,
+    store: Store,
+) -> Result<App, Refusal> {
     let heartbeat = Duration::from_millis(config.heartbeat_ms);
     let mut leases = Leases::new(heartbeat * LEASE_HEARTBEATS);
     for standing in store.read(journal::standing).await? {
@@ -145,6 +153,8 @@ pub(super) async fn share(config: &ComponentConfig, store: Store) -> Result<App,
         bells: Bells::default(),
         work: Notify::new(),
         suspended: Notify::new(),
+        deleted: Notify::new(),
+        settings,
     }))
 }
 
@@ -170,7 +180,8 @@ fn routes() -> Vec<(&'static str, &'static [&'static str], MethodRouter<App>)> {
             get(resources::find).put(resources::put).delete(resources::delete),
         ),
         ("/v1/executions", &["get", "post"], get(executions::list).post(executions::create)),
-        ("/v1/executions/{id}", &["get"], get(executions::find)),
+        ("/v1/executions/prune", &["post"], post(executions::prune)),
+        ("/v1/executions/{id}", &["delete", "get"], get(executions::find).delete(executions::delete)),
         ("/v1/executions/{id}/cancel", &["post"], post(executions::cancel)),
         ("/v1/executions/{id}/resume", &["post"], post(executions::resume)),
         ("/v1/executions/{id}/events", &["get"], get(events::events)),

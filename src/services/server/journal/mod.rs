@@ -5,6 +5,7 @@
 //! phase only moves on, and the last one is final.
 
 mod create;
+mod deletion;
 mod ending;
 mod leases;
 mod leasing;
@@ -16,6 +17,7 @@ use super::refusal::Refusal;
 use stigmer_protocol::id;
 
 pub use create::{EngineName, NewExecution, create, resume};
+pub use deletion::{Batch, Boundary, Place, boundary, delete, prune, removal_done, removals, shrink};
 pub use ending::{cancel, expire};
 pub use leases::Leases;
 pub(super) use leasing::holder;

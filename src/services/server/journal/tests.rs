@@ -1,5 +1,6 @@
 //! Random histories: whatever happens in whatever order, the journal has no gaps, the sum is the sum, and the end is the end.
 
+mod deletion;
 mod listing;
 mod suspension;
 
@@ -27,6 +28,8 @@ enum Step {
     Suspend { lease: usize, until: Until },
     Wake,
     Resume { execution: usize },
+    Delete { execution: usize },
+    Prune { keep: u32 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -50,6 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         1 => Just(Step::Wake),
         1 => any::<usize>().prop_map(|execution| Step::Resume { execution }),
+        1 => any::<usize>().prop_map(|execution| Step::Delete { execution }),
+        1 => (0..3_u32).prop_map(|keep| Step::Prune { keep }),
     ]
 }
 
@@ -151,6 +156,18 @@ fn take(tx: &Tx, known: &mut Known, step: Step) -> Result<(), Refusal> {
             let Some(place) = at(execution, known.executions.len()) else { return Ok(()) };
             known.executions.push(resume(tx, &known.executions[place])?.0.id);
         }
+        Step::Delete { execution } => {
+            let Some(place) = at(execution, known.executions.len()) else { return Ok(()) };
+            assert!(delete(tx, &known.executions[place])?, "it is no more than belongs in a transaction");
+            assert!(find(tx, &known.executions[place]).is_err());
+        }
+        Step::Prune { keep } => {
+            let Some(boundary) = boundary(tx, i64::MAX, keep)? else { return Ok(()) };
+            let would = prune(tx, Place::START, boundary, true)?;
+            let batch = prune(tx, Place::START, boundary, false)?;
+            assert_eq!((&would.executions, would.events), (&batch.executions, batch.events));
+            assert!(batch.next.is_none() && batch.executions.iter().all(|id| find(tx, id).is_err()));
+        }
     }
     Ok(())
 }
@@ -186,6 +203,16 @@ fn check(tx: &Tx, known: &mut Known) -> Result<(), Refusal> {
             );
         }
     }
+    // Deletion leaves no parts behind.
+    let parts: u32 = tx.raw().query_row(
+        "SELECT (SELECT count(*) FROM event WHERE execution NOT IN (SELECT n FROM execution))
+              + (SELECT count(*) FROM session WHERE id NOT IN (SELECT session FROM execution WHERE session IS NOT NULL))
+              + (SELECT count(*) FROM pragma_foreign_key_check)
+              + (SELECT count(*) FROM workspace_removal WHERE id IN (SELECT id FROM execution))",
+        [],
+        |row| row.get(0),
+    )?;
+    assert_eq!(parts, 0);
     // Nothing that is open is forgotten: each is held, can be taken, or waits for something that can still happen.
     let forgotten: Vec<String> = tx
         .raw()

@@ -50,6 +50,9 @@ fn statements_of_open_executions_use_the_indexes_that_hold_only_those() {
         ("WAKE", "execution_wake"),
         ("OPEN_CHILDREN", "execution_open_children"),
         ("SESSION_NEWEST", "execution_session"),
+        ("CHILDREN", "execution_task"),
+        ("ENDED", "COVERING INDEX execution_ended"),
+        ("ENDED_BEYOND", "COVERING INDEX execution_ended"),
         ("PAGE_OF_KIND", "COVERING INDEX execution_kind"),
         ("PAGE_OF_NAME", "COVERING INDEX execution_name"),
     ] {

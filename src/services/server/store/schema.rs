@@ -69,6 +69,10 @@ pub(super) const TABLES: &str = "
         data TEXT NOT NULL,
         PRIMARY KEY (execution, seq)
     ) STRICT, WITHOUT ROWID;
+    -- Deleted executions whose workspaces are still to be removed.
+    CREATE TABLE workspace_removal (
+        id TEXT PRIMARY KEY
+    ) STRICT, WITHOUT ROWID;
 ";
 
 pub(super) const INDEXES: &str = "
@@ -80,6 +84,7 @@ pub(super) const INDEXES: &str = "
     CREATE INDEX execution_ready ON execution (kind, ready) WHERE ready IS NOT NULL;
     CREATE INDEX execution_wake ON execution (wake_at) WHERE wake_at IS NOT NULL AND ready IS NULL;
     CREATE INDEX execution_open_children ON execution (parent) WHERE parent IS NOT NULL AND ended IS NULL;
+    CREATE INDEX execution_ended ON execution (parent, ended) WHERE ended IS NOT NULL AND parent IS NULL;
     CREATE UNIQUE INDEX execution_key ON execution (key) WHERE key IS NOT NULL;
     CREATE UNIQUE INDEX execution_lease ON execution (lease) WHERE lease IS NOT NULL;
     CREATE UNIQUE INDEX execution_task ON execution (parent, parent_task) WHERE parent IS NOT NULL;

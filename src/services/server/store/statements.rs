@@ -152,4 +152,20 @@ statements! {
     WAKE:
         "UPDATE execution SET ready = ?1 WHERE n IN
          (SELECT n FROM execution WHERE wake_at > 0 AND wake_at <= ?1 AND ready IS NULL ORDER BY wake_at LIMIT ?2)";
+
+    CHILDREN: "SELECT n FROM execution WHERE parent = ?1";
+    ENDED:
+        "SELECT ended, n FROM execution
+         WHERE parent IS NULL AND ended >= ?1 AND (ended, n) > (?1, ?2) ORDER BY ended, n LIMIT ?3";
+    ENDED_BEYOND:
+        "SELECT ended, n FROM execution WHERE parent IS NULL AND ended IS NOT NULL
+         ORDER BY ended DESC, n DESC LIMIT 1 OFFSET ?1";
+    EVENTS_DELETE: "DELETE FROM event WHERE execution = ?1";
+    EXECUTION_DELETE: "DELETE FROM execution WHERE n = ?1";
+    SESSION_FORGET:
+        "DELETE FROM session WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM execution WHERE session = ?1)";
+    REMOVAL_INSERT: "INSERT INTO workspace_removal (id) VALUES (?1) ON CONFLICT DO NOTHING";
+    REMOVALS: "SELECT id FROM workspace_removal WHERE id > ?1 ORDER BY id LIMIT ?2";
+    REMOVAL_DONE: "DELETE FROM workspace_removal WHERE id = ?1";
+    SHRINK: "PRAGMA incremental_vacuum(500)";
 }

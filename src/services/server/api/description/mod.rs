@@ -209,6 +209,20 @@ fn add_executions(all: &mut Operations) {
         &[(201, "A new execution is created"), (200, "The execution was resumed before, by this one")],
         &[Conflict, NotFound, StorageFull],
     );
+    all.add(
+        ("delete", "/v1/executions/{id}"),
+        executions::delete,
+        ("deleteExecution", "Delete an execution that has ended, its children and their workspaces"),
+        &[(204, "The execution is deleted; workspaces are removed in the background")],
+        &[Conflict, NotFound, StorageFull],
+    );
+    all.add(
+        ("post", "/v1/executions/prune"),
+        executions::prune,
+        ("pruneExecutions", "Delete executions that have ended, or count them"),
+        &[(200, "What was deleted, or would be")],
+        &[],
+    );
     let page = all.schemas.of_response::<EventPage<JournalEvent>>();
     let entry = all.add(
         ("get", "/v1/executions/{id}/events"),
