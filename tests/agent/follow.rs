@@ -8,7 +8,7 @@ use stigmer_test_support::server::{Platform, json, text};
 const HELLO: &str = "apiVersion: stigmer.ai/v1\nkind: Agent\nmetadata: {name: hello}\nspec: {}\n";
 
 /// A platform with an agent `hello`, and a worker for it.
-fn platform() -> (Platform, Worker) {
+pub(crate) fn platform() -> (Platform, Worker) {
     let platform = Platform::acting(&["ready", "wait"]);
     platform.start();
     std::fs::write(platform.path("hello.yaml"), HELLO).expect("written");
@@ -19,7 +19,7 @@ fn platform() -> (Platform, Worker) {
     (platform, worker)
 }
 
-fn id_of(leased: &serde_json::Value) -> String {
+pub(crate) fn id_of(leased: &serde_json::Value) -> String {
     leased["execution"]["id"].as_str().expect("an id").to_owned()
 }
 

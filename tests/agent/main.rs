@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod apply;
+mod delete;
 mod follow;
 mod real;
 mod worker;

@@ -12,6 +12,7 @@ mod chaos;
 mod clock;
 #[cfg(target_os = "linux")]
 mod components;
+mod deletion;
 mod disconnects;
 #[cfg(target_os = "linux")]
 mod disk_space;

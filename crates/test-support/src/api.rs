@@ -22,6 +22,8 @@ pub struct Server {
     dir: tempfile::TempDir,
     /// Base address of the server.
     pub url: String,
+    /// Time that it keeps ended executions, from the next start on.
+    pub retention_ms: Option<u64>,
 }
 
 /// A status and a body.
@@ -30,23 +32,28 @@ pub type Answer = (u16, Value);
 impl Server {
     /// Starts a server whose leases end after half a second without a heartbeat.
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (child, url) = spawn(dir.path(), "http://127.0.0.1:0", HEARTBEAT_MS);
-        Self { child, dir, url }
+        Self::with_heartbeat(HEARTBEAT_MS)
     }
 
     /// A server whose leases are over after two seconds of silence: a worker that lives is heard of in time on a busy machine.
     pub fn brisk() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (child, url) = spawn(dir.path(), "http://127.0.0.1:0", 200);
-        Self { child, dir, url }
+        Self::with_heartbeat(200)
     }
 
     /// A server whose leases outlive a test on a busy machine.
     pub fn patient() -> Self {
+        Self::with_heartbeat(5000)
+    }
+
+    fn with_heartbeat(heartbeat_ms: u64) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let (child, url) = spawn(dir.path(), "http://127.0.0.1:0", 5000);
-        Self { child, dir, url }
+        let (child, url) = spawn(dir.path(), "http://127.0.0.1:0", heartbeat_ms, None);
+        Self { child, dir, url, retention_ms: None }
+    }
+
+    /// Directory of the agents' workspaces, which the server removes; nobody has made it.
+    pub fn workspaces(&self) -> PathBuf {
+        workspaces(self.dir.path())
     }
 
     /// Directory of the server's data.
@@ -58,7 +65,7 @@ impl Server {
     pub fn crash_and_restart(&mut self, heartbeat_ms: u64) {
         self.child.kill().expect("killed");
         self.child.wait().expect("ends");
-        let (child, url) = spawn(self.dir.path(), &self.url, heartbeat_ms);
+        let (child, url) = spawn(self.dir.path(), &self.url, heartbeat_ms, self.retention_ms);
         assert_eq!(url, self.url);
         self.child = child;
     }
@@ -194,7 +201,11 @@ pub fn call(url: &str, method: &str, path: &str, body: Option<&Value>) -> Answer
     (response.status().as_u16(), value)
 }
 
-fn spawn(dir: &Path, url: &str, heartbeat_ms: u64) -> (Child, String) {
+fn workspaces(dir: &Path) -> PathBuf {
+    dir.join("workspaces")
+}
+
+fn spawn(dir: &Path, url: &str, heartbeat_ms: u64, retention_ms: Option<u64>) -> (Child, String) {
     let config = json!({
         "schema": stigmer::protocol::component::CONFIG_SCHEMA,
         "component": "stigmer-server",
@@ -204,7 +215,7 @@ fn spawn(dir: &Path, url: &str, heartbeat_ms: u64) -> (Child, String) {
         "work_dir": dir.join("work").display().to_string(),
         "heartbeat_ms": heartbeat_ms,
         "environment": {},
-        "settings": {},
+        "settings": {"retention_ms": retention_ms, "workspaces": workspaces(dir).display().to_string()},
     });
     let mut child = Command::new(executable())
         .args(["internal-server", "--supervised"])

@@ -47,25 +47,23 @@ impl DeleteArgs {
                 ids.push(id);
             }
         }
-        let (mut deleted, mut failure) = (Vec::new(), None);
+        let mut deleted = Vec::new();
         for id in ids {
-            match client.executions().delete(&id) {
-                Ok(()) => {
-                    if !output.is_json() {
-                        output.line(format_args!("{id} deleted"))?;
-                    }
-                    deleted.push(id);
-                }
-                Err(error) => {
-                    failure = Some(Failure::from(error));
-                    break;
-                }
+            if let Err(error) = client.executions().delete(&id) {
+                let failure = Failure::from(error);
+                // An error takes the place of the result.
+                let before = deleted.iter().filter(|_| output.is_json());
+                return Err(before.fold(failure, |failure, id| failure.cause(format!("{id} is deleted"))));
             }
+            if !output.is_json() {
+                output.line(format_args!("{id} deleted"))?;
+            }
+            deleted.push(id);
         }
-        if output.is_json() && (failure.is_none() || !deleted.is_empty()) {
+        if output.is_json() {
             output.json(&Deleted { deleted })?;
         }
-        failure.map_or(Ok(0), Err)
+        Ok(0)
     }
 }
 

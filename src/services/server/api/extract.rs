@@ -48,7 +48,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A body in JSON, whatever its content type.
+/// A body that is a JSON object, whatever its content type.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -56,9 +56,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| Refusal::new(ProblemType::InvalidBody, format!("invalid request body: {error}")))
+        let invalid =
+            |words: &str| Refusal::new(ProblemType::InvalidBody, format!("invalid request body: {words}"));
+        let value = serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
+        // A struct can also be read from an array of its fields, where those that are missing have their defaults.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(invalid("expected an object"));
+        }
+        Ok(Self(value))
     }
 }
 
