@@ -71,6 +71,25 @@ fn what_means_nothing_is_refused_in_words() {
 }
 
 #[test]
+fn numbers_that_the_database_cannot_hold_are_refused() {
+    let server = Server::patient();
+    server.agent("hello");
+    let id = server.run("hello", "Good morning");
+    let path = format!("/v1/executions/{id}/events?after={}", u64::MAX);
+    let (status, problem) = server.call("GET", &path, None);
+    assert_eq!(status, 400, "{problem}");
+    assert!(text(&problem, "detail").contains("9223372036854775807"), "{problem}");
+    let leased = server.lease(&server.worker(1), &["agent"], 0).expect("the execution");
+    let event = json!({"n": u64::MAX, "type": "note", "data": {"text": "far away"}});
+    let path = format!("/v1/leases/{}/heartbeat", text(&leased, "lease"));
+    let (status, problem) = server.call("POST", &path, Some(&json!({"events": [event]})));
+    assert!((400..500).contains(&status), "{status} {problem}");
+    // Nothing of it was kept, and the lease goes on.
+    assert_eq!(server.types_of(&id), ["created", "started"]);
+    assert_eq!(server.call("POST", &path, Some(&json!({}))).0, 200);
+}
+
+#[test]
 fn nothing_is_done_without_the_token_and_the_description_is_served() {
     let server = Server::patient();
     let agent: ureq::Agent =

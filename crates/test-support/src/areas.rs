@@ -35,7 +35,7 @@ fn reach(file: &Path, dir: &Path, reached: &mut BTreeSet<PathBuf>) {
 
 /// The name in a line like `mod name;` or `pub(crate) mod name;`.
 fn declared_module(line: &str) -> Option<&str> {
-    let item = line.strip_suffix(';')?;
+    let item = line.trim_start().strip_suffix(';').filter(|item| !item.starts_with("//"))?;
     let name = item.strip_prefix("mod ").or_else(|| item.split_once(" mod ").map(|(_, name)| name))?;
     name.chars().all(|c| c.is_alphanumeric() || c == '_').then_some(name)
 }

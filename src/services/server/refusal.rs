@@ -64,6 +64,9 @@ impl std::fmt::Display for Refusal {
 
 impl From<rusqlite::Error> for Refusal {
     fn from(error: rusqlite::Error) -> Self {
+        if let rusqlite::Error::ToSqlConversionFailure(_) = error {
+            return Self::bad(format!("a number is too large: expected at most {}", i64::MAX));
+        }
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => {
                 Self::new(ProblemType::StorageFull, "the disk is full: the request was not stored")

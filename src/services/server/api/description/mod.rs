@@ -240,7 +240,7 @@ fn add_executions(all: &mut Operations) {
         "in": "header",
         "required": false,
         "description": "Sequence number of the last event that the client has seen.",
-        "schema": {"type": "integer", "minimum": 0},
+        "schema": {"type": "string"},
     }));
 }
 
