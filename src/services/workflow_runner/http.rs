@@ -21,6 +21,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use stigmer_protocol::report::chain;
+use url::Url;
 
 /// Largest response, in bytes.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
@@ -158,34 +159,29 @@ fn host(uri: &Uri) -> String {
     format!("{}://{}{port}", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default())
 }
 
-/// The request that follows a redirect.
+/// The request that follows a redirect. Its URL is resolved against that of the response (RFC 9110, section 10.2.2).
 fn redirected(request: &HttpRequest, from: &Uri, place: &str, status: u16) -> Result<HttpRequest, Fault> {
     let wrong = |words: &str| Fault::communication(502, "Bad Redirect", words);
-    let to = if place.starts_with("http://") || place.starts_with("https://") {
-        place.to_owned()
-    } else if let Some(rest) = place.strip_prefix("//") {
-        format!("{}://{rest}", from.scheme_str().unwrap_or("https"))
-    } else if place.starts_with('/') {
-        format!("{}{place}", host(from))
-    } else if place.contains("://") {
-        return Err(wrong("the redirect leads to a scheme other than HTTP"));
-    } else {
-        let directory = from.path().rsplit_once('/').map_or("", |(directory, _)| directory);
-        format!("{}{directory}/{place}", host(from))
-    };
-    let uri: Uri = to.parse().map_err(|_| wrong("the redirect leads to an invalid URL"))?;
-    if from.scheme_str() == Some("https") && uri.scheme_str() != Some("https") {
-        return Err(wrong("the redirect leads from https to http"));
+    let invalid = |error| wrong(&format!("the redirect leads to an invalid URL: {error}"));
+    let from = Url::parse(&from.to_string()).map_err(invalid)?;
+    let mut to = from.join(place).map_err(invalid)?;
+    match to.scheme() {
+        "https" => {}
+        "http" if from.scheme() == "http" => {}
+        "http" => return Err(wrong("the redirect leads from https to http")),
+        _ => return Err(wrong("the redirect leads to a scheme other than HTTP")),
     }
+    to.set_fragment(None);
+    let is_other_host = from.origin() != to.origin();
     let mut next = request.clone();
-    next.uri = to;
+    next.uri = to.into();
     // As all clients do: only 307 and 308 keep method and body.
     if status == 303 && next.method != "HEAD" || matches!(status, 301 | 302) && next.method == "POST" {
         "GET".clone_into(&mut next.method);
         next.body = None;
         next.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
     }
-    if host(from) != host(&uri) {
+    if is_other_host {
         next.headers.retain(|(name, _)| {
             let name = name.to_ascii_lowercase();
             name.starts_with("content-") || name == "accept"
@@ -277,4 +273,50 @@ fn content(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Fault> {
 fn base64(bytes: &[u8]) -> Result<Value, Fault> {
     let text = Base64::encode_to_string(bytes);
     text.map(Value::from).map_err(|error| Fault::runtime(format!("cannot encode the response: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::model::HttpOutput;
+
+    fn request() -> HttpRequest {
+        HttpRequest {
+            method: "GET".to_owned(),
+            uri: "https://one.example/a/b?c=d".to_owned(),
+            headers: vec![("authorization".to_owned(), "Bearer x".to_owned())],
+            body: None,
+            output: HttpOutput::Content,
+            redirect: true,
+        }
+    }
+
+    fn follow(place: &str) -> Result<HttpRequest, Fault> {
+        let request = request();
+        redirected(&request, &request.uri.parse().expect("a URL"), place, 302)
+    }
+
+    #[test]
+    fn redirects_are_resolved_against_the_url_they_come_from() {
+        for (place, uri) in [
+            ("../x", "https://one.example/x"),
+            ("?q=1", "https://one.example/a/b?q=1"),
+            ("x y", "https://one.example/a/x%20y"),
+            ("/r?s#t", "https://one.example/r?s"),
+            ("//two.example:8443/", "https://two.example:8443/"),
+            ("HTTPS://Two.Example", "https://two.example/"),
+            ("https://One.Example:443/p", "https://one.example/p"),
+        ] {
+            let next = follow(place).unwrap_or_else(|fault| panic!("{place}: {fault:?}"));
+            assert_eq!(next.uri, uri, "{place}");
+            assert_eq!(next.headers.is_empty(), !uri.starts_with("https://one.example/"), "{place}");
+        }
+    }
+
+    #[test]
+    fn redirects_to_other_schemes_and_out_of_tls_are_refused() {
+        for place in ["http://one.example/", "ftp://one.example/", "file:///etc/passwd", "https://"] {
+            assert!(follow(place).is_err(), "{place}");
+        }
+    }
 }
