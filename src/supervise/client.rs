@@ -134,6 +134,7 @@ fn note_end(home: &Home, instance: &str, by: &str) {
 }
 
 fn look_at(home: &Home, state: ServerState) -> Found {
+    let limit = Instant::now() + ANSWER_TIMEOUT;
     let mut answer = None;
     let outcome = ask(home, &state, Command::Status, None, ANSWER_TIMEOUT, |reply| {
         if let Reply::Status(status) = reply {
@@ -145,7 +146,10 @@ fn look_at(home: &Home, state: ServerState) -> Found {
         (Err(error), _) if is_barred(&error) && state.identity.is_alive() => {
             Found::Barred { pid: Some(state.identity.pid), error }
         }
-        _ if state.identity.is_alive() => Found::Hung { pid: state.identity.pid },
+        // One that was killed refuses connections before its process is gone.
+        _ if !state.identity.wait_for_end(limit.saturating_duration_since(Instant::now())) => {
+            Found::Hung { pid: state.identity.pid }
+        }
         _ => match ServerState::read(home) {
             // It ended in an orderly way while it was asked, and took its file along.
             None => Found::Absent,
@@ -263,5 +267,42 @@ fn ask(
             Reply::Error { error } => return Err(io::Error::other(error)),
             reply => hear(&reply),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A listener that answers no connection, and a supervisor that ends while its connection is being closed.
+    #[test]
+    fn supervisor_that_was_killed_is_not_taken_for_one_that_hangs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home::at(dir.path());
+        fs_err::create_dir_all(home.run()).expect("made");
+        Token::obtain(&home.run()).expect("a token");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("it runs");
+        let state = ServerState {
+            schema: super::super::state::STATE_SCHEMA,
+            instance: "i".to_owned(),
+            identity: Identity::of(child.id()).expect("it lives"),
+            control: listener.local_addr().expect("an address"),
+            version: "0".to_owned(),
+            executable: "/x".to_owned(),
+            since: stigmer_protocol::time::now(),
+            children: Vec::new(),
+        };
+        state.write(&home).expect("written");
+        let ending = std::thread::spawn(move || {
+            // The connection is closed first, as the kernel does it, and the process ends after that.
+            drop(listener.accept().expect("it is asked"));
+            std::thread::yield_now();
+            child.kill().and_then(|()| child.wait()).expect("it ends");
+        });
+        let found = look(&home);
+        ending.join().expect("no panic");
+        assert!(matches!(found, Found::Crashed { .. }), "{found:?}");
     }
 }
