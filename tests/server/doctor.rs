@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use stigmer_test_support::eventually;
-use stigmer_test_support::server::{GOOD, LIMIT, Platform, component, json, pid, signal};
+use stigmer_test_support::server::{GOOD, LIMIT, MISCONFIGURED, Platform, component, json, pid, signal};
 
 /// The lines of the check `name`: verdict and detail with the next step.
 fn lines(platform: &Platform, name: &str) -> Vec<(String, String)> {
@@ -35,12 +35,7 @@ fn a_platform_that_runs_is_well_in_every_part() {
 
 #[test]
 fn a_component_that_has_failed_is_a_problem_with_its_log() {
-    let platform = Platform::new(
-        r#"if [ -e ran ]; then exit 78; fi
-: >ran
-printf '{"event":"ready","version":"1","pid":%s}\n' $$
-exec cat >/dev/null"#,
-    );
+    let platform = Platform::new(MISCONFIGURED);
     let status = platform.start();
     signal(pid(component(&status, "agent-runner")), Signal::KILL);
     let (_, words) = eventually("the failure shows", || {

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use stigmer_test_support::eventually;
 use stigmer_test_support::server::{
-    GOOD, LIMIT, PARENT, Platform, STUBBORN, ask, component, json, pid, signal, text,
+    GOOD, LIMIT, MISCONFIGURED, PARENT, Platform, STUBBORN, ask, component, json, pid, signal, text,
 };
 
 /// A start that fails: gives all it says, after checking that nothing is left.
@@ -137,12 +137,7 @@ fn a_killed_component_is_started_again() {
 
 #[test]
 fn a_wrong_config_is_not_tried_again() {
-    let platform = Platform::new(
-        r#"if [ -e ran ]; then exit 78; fi
-: >ran
-printf '{"event":"ready","version":"1","pid":%s}\n' $$
-exec cat >/dev/null"#,
-    );
+    let platform = Platform::new(MISCONFIGURED);
     let status = platform.start();
     let mut log = platform.follow("agent-runner");
     signal(pid(component(&status, "agent-runner")), Signal::KILL);

@@ -1,14 +1,13 @@
 //! A real workflow-runner, and a world on the loopback address that it sends its requests to.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test program uses its own part of this")]
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
-use stigmer_test_support::api::{LIMIT, Server, TOKEN};
+use stigmer_test_support::api::{LIMIT, Server, TOKEN, spawn_role};
 
 /// A running workflow-runner. It ends with this.
 pub(crate) struct Runner {
@@ -36,17 +35,8 @@ impl Runner {
             "environment": environment,
             "settings": {},
         });
-        let mut child = Command::new(env!("CARGO_BIN_EXE_stigmer"))
-            .args(["internal-workflow-runner", "--supervised"])
-            .env("STIGMER_HOME", home.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("stigmer starts");
-        writeln!(child.stdin.as_mut().expect("piped"), "{config}").expect("written");
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("read");
-        assert!(line.contains("\"ready\""), "{line}");
+        let (child, said) = spawn_role("internal-workflow-runner", home.path(), &config);
+        assert_eq!(said["event"], "ready", "{said}");
         Self { child, _home: home }
     }
 

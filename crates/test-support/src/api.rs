@@ -217,9 +217,16 @@ fn spawn(dir: &Path, url: &str, heartbeat_ms: u64, retention_ms: Option<u64>) ->
         "environment": {},
         "settings": {"retention_ms": retention_ms, "workspaces": workspaces(dir).display().to_string()},
     });
+    let (child, said) = spawn_role("internal-server", dir, &config);
+    let address = said["address"].as_str().unwrap_or_else(|| panic!("not ready: {said}"));
+    (child, format!("http://{address}"))
+}
+
+/// Starts a role as a supervisor starts it, with this config line. Returns it and the first line it prints.
+pub fn spawn_role(role: &str, home: &Path, config: &Value) -> (Child, Value) {
     let mut child = Command::new(executable())
-        .args(["internal-server", "--supervised"])
-        .env("STIGMER_HOME", dir)
+        .args([role, "--supervised"])
+        .env("STIGMER_HOME", home)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -227,7 +234,6 @@ fn spawn(dir: &Path, url: &str, heartbeat_ms: u64, retention_ms: Option<u64>) ->
     writeln!(child.stdin.as_mut().expect("piped"), "{config}").expect("written");
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("read");
-    let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    let address = said["address"].as_str().unwrap_or_else(|| panic!("not ready: {said}"));
-    (child, format!("http://{address}"))
+    let said = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    (child, said)
 }

@@ -14,7 +14,7 @@ pub(crate) type Variables = BTreeMap<String, Arc<Value>>;
 pub const STACK_BYTES: usize = expr::STACK;
 
 /// Longest time an evaluation may take before its thread is abandoned.
-pub const EVALUATION_TIMEOUT: Duration = expr::PATIENCE;
+pub const EVALUATION_TIMEOUT: Duration = expr::EVALUATION_TIMEOUT;
 
 /// Some expressions, their input and the variables they name: everything that their values depend on.
 #[derive(Debug, Clone)]

@@ -23,6 +23,12 @@ echo "agent says hello" >&2
 printf '{"event":"ready","version":"9.9.9","pid":%s}\n' $$
 exec cat >/dev/null"#;
 
+/// Ready on its first start; on the next one it finds its configuration wrong (exit code 78).
+pub const MISCONFIGURED: &str = r#"if [ -e ran ]; then exit 78; fi
+: >ran
+printf '{"event":"ready","version":"1","pid":%s}\n' $$
+exec cat >/dev/null"#;
+
 /// Ready, deaf to the request to end.
 pub const STUBBORN: &str = r#"trap '' TERM
 printf '{"event":"ready","version":"1","pid":%s}\n' $$

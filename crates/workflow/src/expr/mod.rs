@@ -29,7 +29,7 @@ pub(super) const MOST_CODE: usize = 16 * 1024;
 
 /// How long an evaluation may take before it is given up. The steps are used up long before that; this is for what is slow
 /// inside a single step.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const EVALUATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The stack that expressions are read and evaluated on: they nest as deeply as their author likes.
 pub(super) const STACK: usize = 64 * 1024 * 1024;
@@ -62,8 +62,8 @@ pub(super) fn on_deep_stack<T: Send + 'static>(
             let _ = done.send(work());
         })
         .map_err(|error| format!("there is no thread for it: {error}"))?;
-    result.recv_timeout(PATIENCE).map_err(|error| match error {
-        RecvTimeoutError::Timeout => format!("it takes longer than {} s", PATIENCE.as_secs()),
+    result.recv_timeout(EVALUATION_TIMEOUT).map_err(|error| match error {
+        RecvTimeoutError::Timeout => format!("it takes longer than {} s", EVALUATION_TIMEOUT.as_secs()),
         RecvTimeoutError::Disconnected => "it broke the evaluation".to_owned(),
     })
 }

@@ -235,6 +235,7 @@ fn add_executions(all: &mut Operations) {
         &[NotFound],
     );
     entry.operation.response = Some(page);
+    entry.operation.is_streamed = true;
     entry.operation.parameters.push(json!({
         "name": "Last-Event-ID",
         "in": "header",
@@ -315,13 +316,13 @@ pub(super) fn document() -> Value {
 
 impl Entry {
     fn described(self) -> Value {
-        let Operation { parameters, request, response, problems } = self.operation;
+        let Operation { parameters, request, response, is_streamed, problems } = self.operation;
         let mut responses = Map::new();
         for (code, description) in self.successes {
             let mut answer = json!({"description": description});
             if let Some(schema) = response.as_ref().filter(|_| code != 204) {
                 answer["content"] = json!({"application/json": {"schema": schema}});
-                if self.id == "listEvents" {
+                if is_streamed {
                     answer["content"]["text/event-stream"] = json!({"schema": {"type": "string"}});
                 }
             }

@@ -19,6 +19,8 @@ pub(super) struct Operation {
     pub(super) parameters: Vec<Value>,
     pub(super) request: Option<Value>,
     pub(super) response: Option<Value>,
+    /// Whether a client can have the answer as a stream of events instead.
+    pub(super) is_streamed: bool,
     pub(super) problems: BTreeSet<(u16, &'static str)>,
 }
 
